@@ -1,0 +1,153 @@
+"""`BuildConfig`: one YAML file says which sources, where they lie, how to split, where to write.
+
+::
+
+    out: medtrinity-25m              # the folder to write; relative paths start at this file
+    key_file: medtrinity25m.key      # or export MEDTRINITY25M_KEY
+    sources:
+      - source: my_liver.toml        # a TOML beside this file, or the id of a packaged source
+        root: /data/liver            # the folder its official download was unpacked to
+    split: {train: 0.8, validation: 0.1, test: 0.1}
+
+`medtrinity25m schema` prints the JSON Schema of this file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from medtrinity25m.errors import ConfigError
+from medtrinity25m.keys import Key, find_key
+from medtrinity25m.registry import SPLITS, Source, Split, explain, load_source, packaged_sources
+from medtrinity25m.triplet import Frozen
+
+MAX_CONFIG_BYTES = 1 << 20  # a config is written by hand; an alias bomb or a data file is not one
+
+
+class SourceEntry(Frozen):
+    """One source to build from: its TOML (or packaged id) and the folder its files lie in."""
+
+    source: str
+    root: Path
+
+
+class BuildConfig(Frozen):
+    """Everything a build depends on besides the files and the key."""
+
+    out: Path = Path("medtrinity-25m")
+    key_file: Path | None = None
+    sources: tuple[SourceEntry, ...] = Field(min_length=1)
+    split: dict[Split, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
+    limit: int | None = Field(default=None, ge=1)
+    """At most so many rows a source, the first by id: a smoke run."""
+    shard_mb: float = Field(default=256, gt=0, le=1024)
+    """Upper bound of a shard. Readers hold one row group, not a shard; 256 MB keep an upload restartable."""
+    row_group_mb: float = Field(default=12, gt=0, le=100)
+    """Bytes of a row group: 8–16 MB read fastest over HTTP ranges; above 100 MB the Hub's viewer refuses."""
+    base: Path = Field(default=Path(), exclude=True)
+    """Folder that relative paths start from."""
+
+    @field_validator("split")
+    @classmethod
+    def _shares(cls, split: dict[Split, float]) -> dict[Split, float]:
+        if any(share < 0 for share in split.values()) or abs(sum(split.values()) - 1) > 1e-9:
+            raise ValueError(f"shares {split} must be positive and add up to 1")
+        return split
+
+    @model_validator(mode="after")
+    def _distinct(self) -> BuildConfig:
+        names = [entry.source for entry in self.sources]
+        if len(set(names)) != len(names):
+            raise ValueError(f"a source is named twice: {', '.join(names)}")
+        return self
+
+    def path(self, path: Path) -> Path:
+        """Return a path of the config as seen from here."""
+        return path.expanduser() if path.expanduser().is_absolute() else self.base / path
+
+    @property
+    def folder(self) -> Path:
+        """The folder the release is written to."""
+        return self.path(self.out)
+
+    @cached_property
+    def resolved(self) -> tuple[tuple[Source, Path], ...]:
+        """The sources with the folders they are read from, in the order of their ids."""
+        found = [(self._source(entry.source), self.path(entry.root)) for entry in self.sources]
+        ids = [source.id for source, _ in found]
+        if len(set(ids)) != len(ids):
+            raise ConfigError(f"two sources have the same id: {', '.join(sorted(ids))}; rename one in its TOML")
+        return tuple(sorted(found, key=lambda pair: pair[0].id))
+
+    def _source(self, name: str) -> Source:
+        if name in packaged_sources():
+            return packaged_sources()[name]
+        candidates = [self.path(Path(name)), self.path(Path(f"{name}.toml")), self.path(Path("sources") / f"{name}.toml")]
+        for candidate in candidates:
+            if candidate.is_file():
+                return load_source(candidate)
+        known = ", ".join(packaged_sources())
+        raise ConfigError(f"source {name!r}: no such TOML beside the config, and no packaged source of that id ({known})")
+
+    def key(self) -> Key:
+        """Return the key for ids and pseudonyms."""
+        return find_key(None if self.key_file is None else self.path(self.key_file))
+
+    def share_cuts(self) -> list[tuple[Split, float]]:
+        """Return each split with the upper end of its share of [0, 1)."""
+        cuts, end = [], 0.0
+        for split in SPLITS:
+            end += self.split.get(split, 0.0)
+            cuts.append((split, end))
+        return cuts
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what shapes the rows: the config less its paths, and every source's TOML by hash."""
+        own = self.model_dump(mode="json", exclude={"out", "key_file", "sources"})
+        sources = {source.id: _sha(source.model_dump(mode="json")) for source, _ in self.resolved}
+        return {"config": own, "sources": sources}
+
+
+def _sha(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def load_config(path: Path, **overrides: Any) -> BuildConfig:
+    """Read a config; `overrides` that are not None replace its top-level values.
+
+    Raises:
+        ConfigError: the file is missing, too large, not YAML, or says something it may not.
+    """
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ConfigError(f"{path} has more than {MAX_CONFIG_BYTES:,} bytes; this is no config")
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)  # noqa: S506 - a SafeLoader, see below
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, Mapping):
+        raise ConfigError(f"{path} holds no mapping; it needs at least sources: [...]")
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return BuildConfig(**(dict(raw) | given), base=path.parent)
+    except (ValidationError, TypeError) as error:
+        message = explain(error) if isinstance(error, ValidationError) else str(error)
+        raise ConfigError(f"{path}: {message}") from error
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """SafeLoader without aliases: a few hundred bytes of them can unfold to gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not allowed in a config")
+        return super().compose_node(parent, index)

@@ -1,0 +1,296 @@
+"""Facts as data: the vocabularies (`vocab/*.toml`) and the sources (`sources/*.toml`).
+
+A vocabulary term has an id, the words people use for it, and codes. A source is one TOML that says what a
+collection is, what may be done with it, how its folder is laid out and what its labels mean. TOML holds no
+code, so adding a source never means touching the package: see CONTRIBUTING.md.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from medtrinity25m.errors import ConfigError, UnknownTermError
+from medtrinity25m.readers.layout_options import Layout
+from medtrinity25m.triplet import Frozen, View
+
+RESERVED = ("none", "unknown", "background")
+"""Words with a fixed meaning in labels: no disease was found; nobody said; not a region at all."""
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+LICENSE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9.+-]*$"
+
+
+class Term(Frozen):
+    """One word of a vocabulary.
+
+    `icd10` is ICD-10-CM, `snomed` SNOMED CT, `radlex` an RID; a code is absent where nobody checked it.
+    `dicom` holds the values of Modality (0008,0060) or Body Part Examined (0018,0015) that mean this term.
+    """
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: str
+    plural: str | None = None
+    synonyms: tuple[str, ...] = ()
+    dicom: tuple[str, ...] = ()
+    icd10: str | None = None
+    snomed: str | None = None
+    radlex: str | None = None
+    organs: tuple[str, ...] = ()
+    kind: Literal["disease", "finding"] | None = None
+    region: str | None = None
+    paired: bool = False
+    window: Literal["lung", "soft_tissue", "bone", "brain"] | None = None
+    image: str | None = None
+    article: Literal["a", "an"] = "a"
+    lower: str = "darker"
+    equal: str = "of similar brightness"
+    higher: str = "lighter"
+
+
+def fold(word: str) -> str:
+    """Return `word` as vocabularies compare it: case, underscores, hyphens and runs of blanks ignored."""
+    return " ".join(re.sub(r"[_\-\s]+", " ", word).casefold().split())
+
+
+def _words(term: Term) -> tuple[str, ...]:
+    return (term.id, term.name, *term.synonyms, *(() if term.plural is None else (term.plural,)))
+
+
+class Vocabulary:
+    """The terms of one or more TOML files, found by id, name, synonym or DICOM value."""
+
+    def __init__(self, name: str, terms: Iterable[Term]) -> None:
+        self.name = name
+        self.terms: dict[str, Term] = {term.id: term for term in terms}
+        self._words = {fold(word): term.id for term in self.terms.values() for word in _words(term)}
+        self._dicom = {value: term.id for term in self.terms.values() for value in term.dicom}
+
+    def __contains__(self, term_id: object) -> bool:
+        return term_id in self.terms
+
+    def __getitem__(self, term_id: str) -> Term:
+        if term_id not in self.terms:
+            raise UnknownTermError(f"{term_id!r} is not a {self.name} term; nearest: {', '.join(self.nearest(term_id))}")
+        return self.terms[term_id]
+
+    def find(self, word: str) -> str | None:
+        """Return the id that `word` (an id, a name or a synonym) means, or None."""
+        return self._words.get(fold(word))
+
+    def from_dicom(self, value: str) -> str | None:
+        """Return the id for a DICOM defined term, or None."""
+        return self._dicom.get(value.strip().upper())
+
+    def nearest(self, word: str, count: int = 3) -> list[str]:
+        """Return up to `count` ids whose id, name or synonyms look most like `word`."""
+        close = difflib.get_close_matches(fold(word), self._words, n=count * 3, cutoff=0.0)
+        return list(dict.fromkeys(self._words[match] for match in close))[:count]
+
+
+@cache
+def vocabulary(name: Literal["modality", "anatomy", "disease"]) -> Vocabulary:
+    """Return the packaged vocabulary of that name."""
+    raw = tomllib.loads((files("medtrinity25m") / "vocab" / f"{name}.toml").read_text(encoding="utf-8"))
+    return Vocabulary(name, [Term(**term) for term in raw["term"]])
+
+
+class Meaning(Frozen):
+    """What a raw label of a source means: vocabulary ids, whether it says "no disease", or nothing at all."""
+
+    organs: tuple[str, ...] = ()
+    diseases: tuple[str, ...] = ()
+    healthy: bool = False
+    background: bool = False
+
+    @property
+    def label(self) -> str | None:
+        """The vocabulary id a region with this label is called: the disease, else the organ."""
+        return next(iter((*self.diseases, *self.organs)), None)
+
+
+def meaning_of(words: Iterable[str], where: str) -> Meaning:
+    """Resolve vocabulary ids (and the reserved words) to a `Meaning`; `where` names the place in errors."""
+    anatomy, disease = vocabulary("anatomy"), vocabulary("disease")
+    organs: list[str] = []
+    diseases: list[str] = []
+    words = list(words)
+    for word in words:
+        if word in anatomy:
+            organs.append(word)
+        elif word in disease:
+            diseases.append(word)
+        elif word not in RESERVED:
+            near = [*disease.nearest(word), *anatomy.nearest(word)]
+            ranked = difflib.get_close_matches(word, near, n=4, cutoff=0.0)
+            raise UnknownTermError(f"{where}: {word!r} is in no vocabulary; nearest: {', '.join(ranked)}")
+    return Meaning(
+        organs=tuple(dict.fromkeys(organs)),
+        diseases=tuple(dict.fromkeys(diseases)),
+        healthy="none" in words,
+        background="background" in words,
+    )
+
+
+class SliceRule(Frozen):
+    """Which planes of a stack become rows: slices of a volume, frames of a multi-frame file, pages of a TIFF.
+
+    `axis` applies to volumes and names the plane that is shown. `keep = "roi"` keeps planes with a mark,
+    `"largest"` the one plane per volume with the largest marked area (the middle one without marks),
+    `"every"` each `step`-th from the first.
+    """
+
+    axis: Literal["axial", "coronal", "sagittal"] = "axial"
+    keep: Literal["all", "roi", "every", "largest"] = "all"
+    step: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _step_belongs_to_every(self) -> SliceRule:
+        if (self.keep == "every") != (self.step > 1):
+            raise ValueError('step goes with keep = "every" and is at least 2 there')
+        return self
+
+
+class ROIRule(Frozen):
+    """How marks become regions.
+
+    `components`: one ROI per 4-connected component of a mask, per instance of an instance map, per box.
+    `classes`: one ROI per label, the union of its masks, with the count.
+    `whole_image`: the image as a whole is the finding (a cropped lesion, a tile with one tissue).
+    Components smaller than `min_area_px` or `min_area_mm2` are dropped.
+    """
+
+    rule: Literal["components", "classes", "whole_image"] = "components"
+    min_area_px: int | None = Field(default=None, ge=1)
+    min_area_mm2: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> ROIRule:
+        if self.min_area_px is not None and self.min_area_mm2 is not None:
+            raise ValueError("give min_area_px or min_area_mm2, not both")
+        return self
+
+
+WindowRule = Literal["header", "lung", "soft_tissue", "bone", "brain"] | tuple[float, float]
+"""`header`: as the file says, else by body part, else percentiles; a preset's name; or (center, width)."""
+
+
+class Source(Frozen):
+    """One collection of images, as its TOML describes it."""
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    title: str
+    license: str = Field(pattern=LICENSE_PATTERN)
+    redistribution: Literal["images", "annotations-only", "recipe-only"]
+    egress: Literal["any", "local-only"]
+    access: Literal["open", "click-through", "credentialed"] = "open"
+    homepage: str | None = None
+    citation: str | None = None
+    size: str | None = None
+    modality: str | None = None
+    view: View | None = None
+    organs: tuple[str, ...] = ()
+    diseases: tuple[str, ...] = ()
+    """What holds for an image no label speaks about; `["none"]` says the collection is of healthy people."""
+    patients: str | None = None
+    """Namespace of the patient ids; two sources that share patients share it. Default: the source's id."""
+    layout: Annotated[Layout, Field(discriminator="kind")]
+    labels: dict[str, str | tuple[str, ...]] = {}
+    splits: dict[str, Split] = {}
+    """Raw names of the official split: `val = "validation"`."""
+    slices: SliceRule = SliceRule()
+    roi: ROIRule = ROIRule()
+    window: WindowRule = "header"
+    values: Literal["HU"] | None = None
+    """Unit of the stored values where the format cannot say it (NIfTI of CT)."""
+    spacing_mm: tuple[float, float] | None = None
+    """(row, column) spacing where the format cannot say it (PNG of known resolution)."""
+
+    @field_validator("modality")
+    @classmethod
+    def _known_modality(cls, modality: str | None) -> str | None:
+        if modality is not None:
+            vocabulary("modality")[modality]
+        return modality
+
+    @model_validator(mode="after")
+    def _known_terms(self) -> Source:
+        for organ in self.organs:
+            vocabulary("anatomy")[organ]
+        meaning_of(self.diseases, f"{self.id}: diseases")
+        for raw in self.labels:
+            self.meaning(raw)
+        return self
+
+    def meaning(self, raw: str) -> Meaning | None:
+        """Return what a raw label means: by `[labels]`, else by the vocabularies' own words, else None."""
+        if raw in self.labels:
+            words = self.labels[raw]
+            return meaning_of([words] if isinstance(words, str) else words, f"{self.id}: labels.{raw!r}")
+        if fold(raw) in RESERVED:
+            return meaning_of([fold(raw)], self.id)
+        found = vocabulary("disease").find(raw) or vocabulary("anatomy").find(raw)
+        return None if found is None else meaning_of([found], self.id)
+
+    def split(self, raw: str) -> Split | None:
+        """Return the split an official split name stands for, or None when the source does not name it."""
+        if raw in self.splits:
+            return self.splits[raw]
+        plain = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
+        plain |= {"validation": "validation", "test": "test", "testing": "test"}
+        found: Any = plain.get(raw.casefold())
+        return found
+
+
+def parse_source(raw: Mapping[str, Any], where: str) -> Source:
+    """Validate the content of a source TOML; `where` names the file in errors."""
+    try:
+        return Source(**raw)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {explain(error)}") from error
+    except TypeError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def explain(error: ValidationError) -> str:
+    """Return a validation error as one line a person can act on: `layout.images: Field required; …`."""
+    parts = []
+    for item in error.errors(include_url=False):
+        place = ".".join(str(part) for part in item["loc"]) or "file"
+        if item["type"] == "missing":
+            message = "is missing and has no default"
+            if place == "license":
+                message += "; use an SPDX id or LicenseRef-…"
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+        parts.append(f"{place}: {message}")
+    return "; ".join(parts)
+
+
+def load_source(path: Path) -> Source:
+    """Read one source TOML from disk."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from error
+    return parse_source(raw, str(path))
+
+
+@cache
+def packaged_sources() -> dict[str, Source]:
+    """Return the sources that ship with the package, by id."""
+    folder = files("medtrinity25m") / "sources"
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    found = [parse_source(tomllib.loads((folder / name).read_text(encoding="utf-8")), name) for name in names]
+    return {source.id: source for source in found}

@@ -1,0 +1,1 @@
+"""8 release: splits, shards, card, Croissant, hub."""
