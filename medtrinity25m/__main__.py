@@ -1,0 +1,251 @@
+"""The command line: one verb a user task.
+
+Exit codes: 0 done; 2 usage, config, source or key; 3 a gate failed (rows missing, nothing usable, verify found
+faults); 74 the disk refused a write; 75 another process holds the folder; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from medtrinity25m import __version__
+from medtrinity25m.errors import GateFailedError, MedTrinityError
+
+app = typer.Typer(
+    name="medtrinity25m",
+    help="Turn folders of medical images into a streaming dataset of image–ROI–description triplets.",
+    epilog="Exit codes: 0 done, 2 usage or config, 3 gate failed, 74 disk, 75 locked.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console()
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Workers = Annotated[int, typer.Option(min=1, help="Processes to use.")]
+Release = Annotated[Path, typer.Argument(help="A folder that `build` or `demo` wrote.", metavar="DIR")]
+
+
+def guarded(function: Callable[P, T]) -> Callable[P, T]:
+    """Turn the package's errors into a line on standard error and an exit code."""
+
+    @wraps(function)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except MedTrinityError as error:
+            typer.echo(f"medtrinity25m: {error}", err=True)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            typer.echo("medtrinity25m: stopped; the same command goes on from here", err=True)
+            raise typer.Exit(130) from None
+
+    return inner
+
+
+@app.callback(invoke_without_command=True)
+def main(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    """Turn folders of medical images into a streaming dataset of image–ROI–description triplets."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+@guarded
+def demo(
+    dest: Annotated[Path, typer.Argument(help="Folder to write.")] = Path("medtrinity-25m"),
+    workers: Workers = 1,
+) -> None:
+    """Build a small release from real images that come with installed packages, and stream it back."""
+    from medtrinity25m.demo import collect
+    from medtrinity25m.release.workspace import Workspace
+
+    config = collect(dest, Workspace(dest).work / "inputs", say=lambda line: typer.echo(line, err=True))
+    _build_and_tell(config, workers)
+    _show_modalities(dest)
+    out.print(f"\nThe dataset is in [bold]{escape(str(dest.resolve()))}[/]. From the folder that holds it:", highlight=False)
+    out.print(f'  load_dataset("{escape(dest.name)}", streaming=True)', highlight=False)
+
+
+@app.command()
+@guarded
+def sources() -> None:
+    """List the packaged sources: id, modality, licence, access, size."""
+    from medtrinity25m.registry import packaged_sources
+
+    table = Table("id", "modality", "licence", "redistribution", "access", "size", "title")
+    for source in packaged_sources().values():
+        cells = (source.id, source.modality or "by header", source.license, source.redistribution, source.access, source.size or "–")
+        table.add_row(*map(escape, (*cells, source.title)))
+    out.print(table)
+
+
+@app.command()
+@guarded
+def build(
+    config: Annotated[Path, typer.Argument(help="The YAML file that names sources and folders.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many rows a source: a smoke run.")] = None,
+    workers: Workers = 1,
+) -> None:
+    """Build the release a config describes; the same command again resumes it."""
+    from medtrinity25m.config import load_config
+
+    _build_and_tell(load_config(config, limit=limit), workers)
+
+
+@app.command()
+@guarded
+def status(folder: Release) -> None:
+    """Tell how far a build is."""
+    from medtrinity25m.release.status import build_status
+
+    table = Table("what", "count")
+    for name, value in build_status(folder).items():
+        table.add_row(escape(name), f"{value:,}" if isinstance(value, int) else escape(value))
+    out.print(table)
+
+
+@app.command()
+@guarded
+def verify(folder: Release) -> None:
+    """Check every file against the manifest and every row against its own masks."""
+    from medtrinity25m.release.verify import faults
+
+    found = faults(folder)
+    for fault in found:
+        typer.echo(fault)
+    if found:
+        raise GateFailedError(f"{folder}: {len(found)} faults or more; build again to mend what the disk broke")
+    typer.echo(f"{folder}: every file and every row is as it should be")
+
+
+@app.command()
+@guarded
+def quarantine(
+    folder: Release,
+    rows: Annotated[bool, typer.Option("--rows", help="One JSON line a rejected record instead of the table.")] = False,
+) -> None:
+    """List what was refused, and why."""
+    from medtrinity25m.release.status import quarantine_rows
+
+    refused = quarantine_rows(folder)
+    if rows:
+        for row in refused:
+            typer.echo(json.dumps(row, ensure_ascii=False))
+        return
+    by_code: dict[str, list[dict[str, Any]]] = {}
+    for row in refused:
+        by_code.setdefault(row["code"], []).append(row)
+    table = Table("reason", "records", "for example")
+    for code, group in sorted(by_code.items()):
+        table.add_row(escape(code), f"{len(group):,}", escape(group[0]["detail"]))
+    out.print(table)
+    typer.echo(f"{len(refused):,} rejected")
+
+
+@app.command()
+@guarded
+def explain(
+    folder: Release,
+    row_id: Annotated[str, typer.Argument(metavar="ID", help="A row's id, or its beginning.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Show everything known of one row: source, plan, regions, claims with their evidence."""
+    from medtrinity25m.explain import TEXTS, claim_lines
+    from medtrinity25m.explain import explain as find
+
+    row = find(folder, row_id)
+    if as_json:
+        typer.echo(json.dumps(row, ensure_ascii=False, indent=1))
+        return
+    plain = {name: value for name, value in row.items() if name not in (*TEXTS, "claims", "rois", "passages", "knowledge")}
+    for name, value in plain.items():
+        out.print(f"[bold]{name}[/]: {escape(str(value))}", highlight=False)
+    for index, roi in enumerate(row["rois"]):
+        about = {name: value for name, value in roi.items() if name != "text" and value is not None}
+        out.print(f"[bold]roi {index}[/]: {escape(str(about))}", highlight=False)
+    for name in TEXTS:
+        out.print(f"[bold]{name}[/]: {escape(row[name] or '–')}", highlight=False)
+    table = Table("in", "words", "say", "value", "because of")
+    for line in claim_lines(row):
+        table.add_row(*map(escape, line))
+    out.print(table)
+    for passage in row["passages"]:
+        out.print(f"[bold]{escape(passage['passage_id'])}[/]: {escape(passage['text'])}", highlight=False)
+
+
+@app.command()
+@guarded
+def stream(
+    folder: Release,
+    config: Annotated[str, typer.Argument(help="A config: all, a modality, a disease, metadata, knowledge.")] = "all",
+    split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many rows.")] = None,
+) -> None:
+    """Print the rows of a release as JSON lines, pixels left out."""
+    _show_rows(folder, config, split, limit)
+
+
+@app.command()
+@guarded
+def schema() -> None:
+    """Print the JSON Schema of the build config."""
+    from medtrinity25m.config import BuildConfig
+
+    typer.echo(json.dumps(BuildConfig.model_json_schema(), indent=1))
+
+
+def _build_and_tell(config: Any, workers: int) -> None:
+    from medtrinity25m.build import build as run_build
+
+    outcome = run_build(config, workers=workers)
+    rows = outcome.manifest["rows"]
+    done = "nothing to do" if not outcome.built else f"{outcome.built} shards built, {outcome.kept} kept"
+    counts = f"{rows['read']:,} read = {rows['written']:,} written + {rows['rejected']:,} rejected"
+    typer.echo(f"{config.folder}: {counts} ({done})", err=True)
+    for code, count in outcome.manifest["rejected_by_reason"].items():
+        typer.echo(f"  {count:,} {code}", err=True)
+
+
+def _show_modalities(folder: Path) -> None:
+    """Stream a release and show the first row of each modality, one with regions where there is one."""
+    from medtrinity25m.stream import stream as rows
+
+    shown: dict[str, dict[str, Any]] = {}
+    for row in rows(folder):
+        if not shown.get(row["modality"], {}).get("rois"):
+            shown[row["modality"]] = row if row["rois"] else shown.get(row["modality"], row)
+    table = Table("modality", "image", "regions", "caption")
+    for modality, row in sorted(shown.items()):
+        table.add_row(modality, f"{row['width']} x {row['height']}", str(len(row["rois"])), escape(row["caption"]))
+    out.print(table)
+
+
+def _show_rows(folder: Path, config: str, split: str | None, limit: int | None) -> None:
+    from itertools import islice
+
+    from medtrinity25m.stream import stream as rows
+
+    for row in islice(rows(folder, config, split), limit):
+        typer.echo(json.dumps(row, ensure_ascii=False, default=_name_of))
+
+
+def _name_of(value: object) -> str:
+    """Stand in for pixels in JSON output."""
+    return f"<{type(value).__name__} {getattr(value, 'size', '')}>"
+
+
+if __name__ == "__main__":
+    sys.exit(app())

@@ -1,0 +1,1 @@
+"""Knowledge: passages that rows cite by id, shipped as the `knowledge` config."""

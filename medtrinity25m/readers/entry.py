@@ -1,0 +1,75 @@
+"""What a layout lists: image files with everything their folder says about them, in the source's own words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from medtrinity25m.errors import RefusedError
+from medtrinity25m.readers.layout_options import Masks
+from medtrinity25m.readers.record import FileMark, Mark
+from medtrinity25m.registry import Source
+
+
+class Mapper(Protocol):
+    """`map`, or a process pool's: results come in the order of the inputs."""
+
+    def __call__(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterator[Any]: ...
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image file before it was opened; labels are raw words, patient and study raw ids.
+
+    `frame_marks` holds marks that belong to one plane of the file only (frame or slice index → marks), `places`
+    the positions of its planes in a series that may lie in many files, `uid` a stable name better than the path,
+    `container` what its planes have in common with those of other files (the series).
+    """
+
+    path: str
+    labels: tuple[str, ...] = ()
+    organs: tuple[str, ...] = ()
+    modality: str | None = None
+    patient: str | None = None
+    study: str | None = None
+    split: str | None = None
+    view: str | None = None
+    laterality: str | None = None
+    marks: tuple[Mark, ...] = ()
+    frame_marks: dict[int, tuple[Mark, ...]] = field(default_factory=dict)
+    places: dict[int, int] = field(default_factory=dict)
+    uid: str | None = None
+    container: str | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Something listed that cannot become a row: where, which code, why."""
+
+    path: str
+    code: str
+    detail: str
+
+    @classmethod
+    def of(cls, path: str, error: RefusedError) -> Refusal:
+        """Return the refusal an error stands for."""
+        return cls(path, error.code, error.detail)
+
+
+@dataclass
+class Listing:
+    """Everything a layout found: entries to open, refusals, and the files that are neither (`used`)."""
+
+    entries: list[Entry] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+    """Annotation files: masks, tables, COCO JSON, SEG."""
+
+
+def mask_mark(source: Source, layout: Masks, path: str, region: str | None) -> FileMark:
+    """Return the mark for a mask file of `layout`; `region` is the raw label of its regions, if one is known."""
+    if layout.mask_kind == "classes":
+        values = {raw: raw for raw in source.labels if raw.isdecimal()}
+        return FileMark(path=path, mask_kind="classes", labels=values)
+    return FileMark(path=path, mask_kind=layout.mask_kind, label=region)

@@ -1,0 +1,198 @@
+"""From a listed file to the records of its planes: the last step before the plan, run in many processes.
+
+Here the source's words become vocabulary ids, patients become pseudonyms, mask files are looked into to learn
+which planes they mark, and the slice rule chooses the planes that become rows. No image pixel is decoded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import get_args
+
+from medtrinity25m.errors import RefusedError
+from medtrinity25m.keys import Key
+from medtrinity25m.readers.dicom import DicomFile
+from medtrinity25m.readers.entry import Entry, Refusal
+from medtrinity25m.readers.nifti import NiftiFile
+from medtrinity25m.readers.open import ImageFile, open_image
+from medtrinity25m.readers.presence import mark_areas
+from medtrinity25m.readers.record import FileMark, Mark, Record
+from medtrinity25m.readers.safe import Blob, Jail
+from medtrinity25m.registry import Meaning, Source, Split, vocabulary
+from medtrinity25m.triplet import Side, View
+
+VIEW_WORDS: dict[str, View] = {"l": "lateral", "ll": "lateral", "rl": "lateral", "lat": "lateral", "transverse": "axial"}
+SIDE_WORDS: dict[str, Side] = {"l": "left", "left": "left", "os": "left", "r": "right", "right": "right", "od": "right"}
+
+
+@dataclass(frozen=True)
+class Expand:
+    """Callable that opens one entry and returns its records, or the refusal that takes its place."""
+
+    source: Source
+    jail: Jail
+    key: Key
+
+    def __call__(self, entry: Entry) -> list[Record] | Refusal:
+        try:
+            return self._records(entry)
+        except RefusedError as refusal:
+            return Refusal.of(entry.path, refusal)
+
+    def _records(self, entry: Entry) -> list[Record]:
+        source = self.source
+        blob = self.jail.read(entry.path)
+        said = self._meanings(entry)
+        organs = _unique(source.organs, *(meaning.organs for meaning in said))
+        file = open_image(blob, source, organs)
+        marks = tuple(self._resolve(mark, said) for mark in entry.marks)
+        by_frame = {index: tuple(self._resolve(m, said) for m in own) for index, own in entry.frame_marks.items()}
+        areas = mark_areas(marks, by_frame, file, blob.kind, self.jail, source)
+        base = self._base(entry, blob, file)
+        return [
+            Record(
+                **base,
+                **self._terms(organs, said, areas[index]),
+                **self._names(entry, blob, file, index),
+                index=index,
+                marks=_marks_of(index, marks, by_frame, file),
+                slice_index=entry.places.get(index, index if file.count > 1 else None),
+                cost=file.cost(index),
+            )
+            for index in self._keep(file.count, areas)
+        ]
+
+    def _base(self, entry: Entry, blob: Blob, file: ImageFile) -> dict[str, object]:
+        source, key = self.source, self.key
+        namespace = source.patients or source.id
+        patient = None if entry.patient is None else key.pseudonym("patient", namespace, entry.patient)
+        study = None if entry.study is None else key.pseudonym("study", namespace, entry.study)
+        return {
+            "source": source.id,
+            "path": entry.path,
+            "sha256": blob.sha256,
+            "modality": self._modality(entry, file),
+            "view": _view(entry.view) or source.view,
+            "laterality": None if entry.laterality is None else SIDE_WORDS.get(entry.laterality.strip().casefold()),
+            "patient": patient,
+            "study": study,
+            "group": patient or study or key.pseudonym("file", source.id, entry.container or entry.path),
+            "official": self._official(entry.split),
+        }
+
+    def _names(self, entry: Entry, blob: Blob, file: ImageFile, index: int) -> dict[str, str]:
+        part = {"dicom": "frame", "nifti": self.source.slices.axis, "nifti_gz": self.source.slices.axis}.get(blob.kind, "page")
+        name = entry.uid or entry.path
+        locator = name if file.count == 1 else f"{name}#{part}={index}"
+        return {"locator": locator, "id": self.key.row_id(self.source.id, entry.container or name, locator)}
+
+    def _official(self, raw: str | None) -> Split | None:
+        if raw is None:
+            return None
+        split = self.source.split(raw)
+        if split is None:
+            why = f"split {raw!r} is not train, validation or test; say in [splits] of {self.source.id} which it is"
+            raise RefusedError("split.unknown", why)
+        return split
+
+    def _modality(self, entry: Entry, file: ImageFile) -> str:
+        """Return the modality of the DICOM header, else of the entry, else of the source."""
+        modalities = vocabulary("modality")
+        raw = file.header.modality if isinstance(file, DicomFile) else None
+        if raw and raw not in ("OT", "SC"):  # "other" and secondary capture say nothing about the device
+            found = modalities.from_dicom(raw)
+            if found is None:
+                why = f"{entry.path}: DICOM modality {raw} is none of the ten ({', '.join(modalities.terms)})"
+                raise RefusedError("modality.unsupported", why)
+            return found
+        word = entry.modality or self.source.modality
+        found = None if word is None else modalities.find(word) or modalities.from_dicom(word)
+        if found is None:
+            why = f"{entry.path}: modality {word!r} is not known; set modality in the TOML of {self.source.id}"
+            raise RefusedError("modality.unknown", why)
+        return found
+
+    def _meanings(self, entry: Entry) -> tuple[Meaning, ...]:
+        return tuple(self._meaning(raw) for raw in (*entry.labels, *entry.organs))
+
+    def _meaning(self, raw: str) -> Meaning:
+        meaning = self.source.meaning(raw)
+        if meaning is None:
+            near = ", ".join((*vocabulary("disease").nearest(raw, 2), *vocabulary("anatomy").nearest(raw, 1)))
+            why = f"label {raw!r} is in no vocabulary (nearest: {near}); map it in [labels] of {self.source.id}"
+            raise RefusedError("label.unknown", why)
+        return meaning
+
+    def _resolve(self, mark: Mark, said: tuple[Meaning, ...]) -> Mark:
+        """Return the mark with vocabulary ids for labels, and its file's hash."""
+        if not isinstance(mark, FileMark):
+            return mark.with_(label=self._region(mark.label, said))
+        digest = hashlib.sha256(self.jail.read_bytes(mark.path)).hexdigest()
+        if mark.mask_kind != "classes":
+            return mark.with_(label=self._region(mark.label, said), sha256=digest)
+        values = {value: self._meaning(raw) for value, raw in mark.labels.items()}
+        labels = {value: m.label or "background" for value, m in values.items()}
+        return mark.with_(labels=labels, sha256=digest)
+
+    def _region(self, raw: str | None, said: tuple[Meaning, ...]) -> str:
+        """Return the vocabulary id of a region: its own label's, else the image's, else the source's."""
+        own = self._meaning(raw).label if raw else None
+        spoken = [meaning.label for meaning in said if meaning.label is not None]
+        default = [word for word in (*self.source.diseases, *self.source.organs) if word not in ("none", "unknown")]
+        found = next((word for word in (own, *spoken, *default) if word is not None), None)
+        if found is None:
+            why = f"nothing says what the marked regions are; set mask_label or diseases in the TOML of {self.source.id}"
+            raise RefusedError("label.region_unknown", why)
+        return found
+
+    def _terms(self, organs: tuple[str, ...], said: tuple[Meaning, ...], area: dict[str, int]) -> dict[str, object]:
+        """Return organs, diseases and the primary disease of one plane; marks count where they are."""
+        marked = sorted(area, key=lambda label: (-area[label], label))
+        disease_words, anatomy = vocabulary("disease"), vocabulary("anatomy")
+        diseases = _unique(*(m.diseases for m in said), tuple(label for label in marked if label in disease_words))
+        if not diseases and not any(meaning.healthy for meaning in said):
+            diseases = tuple(word for word in self.source.diseases if word in disease_words)
+        healthy = any(meaning.healthy for meaning in said) or self.source.diseases == ("none",)
+        primary = diseases[0] if diseases else "none" if healthy else "unknown"
+        organs = _unique(organs, tuple(label for label in marked if label in anatomy))
+        return {"organs": organs, "diseases": diseases, "disease": primary}
+
+    def _keep(self, count: int, areas: list[dict[str, int]]) -> list[int]:
+        """Return the indices of the planes that become rows."""
+        rule = self.source.slices
+        total = [sum(area.values()) for area in areas]
+        match rule.keep:
+            case "roi":
+                return [index for index in range(count) if total[index]]
+            case "largest":
+                return [max(range(count), key=lambda index: (total[index], -index)) if any(total) else count // 2]
+            case "every":
+                return list(range(0, count, rule.step))
+            case "all":
+                return list(range(count))
+
+
+def _marks_of(index: int, marks: tuple[Mark, ...], by_frame: dict[int, tuple[Mark, ...]], file: ImageFile) -> tuple[Mark, ...]:
+    """Return the marks of one plane; a mask volume's mark points at the same slice."""
+    own = [mark.with_(index=(index,)) if _follows(mark, file) else mark for mark in marks if _speaks_of(mark, index, file)]
+    return (*own, *by_frame.get(index, ()))
+
+
+def _follows(mark: Mark, file: ImageFile) -> bool:
+    return isinstance(mark, FileMark) and mark.mask_kind != "segment" and (file.count > 1 or isinstance(file, NiftiFile))
+
+
+def _speaks_of(mark: Mark, index: int, file: ImageFile) -> bool:
+    """Say whether a file-level mark is about this plane: mask files are, plane by plane; drawings are about the first."""
+    return index == 0 or mark.kind == "overlay" or _follows(mark, file)
+
+
+def _view(raw: str | None) -> View | None:
+    word = (raw or "").strip().casefold()
+    known: dict[str, View] = {view: view for view in get_args(View)} | VIEW_WORDS
+    return known.get(word)
+
+
+def _unique(*groups: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word for group in groups for word in group))

@@ -1,0 +1,91 @@
+"""From records to samples: open, decode, attach the marks. A record that fails comes out rejected, in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtrinity25m.errors import RefusedError
+from medtrinity25m.readers.dicom import DicomFile
+from medtrinity25m.readers.dicom_masks import closed_contours
+from medtrinity25m.readers.marks import MaskCache, annotate
+from medtrinity25m.readers.open import ImageFile, open_image
+from medtrinity25m.readers.record import Record
+from medtrinity25m.readers.safe import Jail
+from medtrinity25m.registry import Source
+from medtrinity25m.triplet import Sample
+
+MASK_CACHE_BYTES = 512 << 20  # one whole-body label volume of int16
+
+
+@dataclass
+class Loader:
+    """Turns the records of one source into samples, keeping the last file open."""
+
+    source: Source
+    jail: Jail
+    _masks: MaskCache = field(default_factory=lambda: MaskCache(MASK_CACHE_BYTES))
+    _open: tuple[str, ImageFile] | None = None
+
+    def __call__(self, records: Iterable[Record]) -> Iterator[Sample]:
+        for record in records:
+            try:
+                yield self._load(record)
+            except RefusedError as refusal:
+                yield self.bare(record).reject(refusal.code, refusal.detail)
+
+    def _load(self, record: Record) -> Sample:
+        file = self._file(record)
+        plane = file.plane(record.index)
+        if (plane.pixels == plane.pixels.flat[0]).all():
+            raise RefusedError("image.blank", f"{record.locator}: every pixel has the same value, there is nothing to describe")
+        overlay = partial(_region, file, record.index) if isinstance(file, DicomFile) else None
+        marks = annotate(record.marks, plane, self.jail, self._masks, axis=self.source.slices.axis, overlay=overlay)
+        return self.bare(record).with_(
+            view=record.view or plane.view,
+            laterality=record.laterality or plane.laterality,
+            image_left=plane.image_left,
+            spacing_mm=plane.spacing_mm,
+            window=plane.window,
+            pixels=plane.pixels,
+            encoded=plane.encoded,
+            values=plane.values,
+            values_unit=plane.values_unit,
+            annotations=marks,
+        )
+
+    def _file(self, record: Record) -> ImageFile:
+        if self._open is not None and self._open[0] == record.path:
+            return self._open[1]
+        blob = self.jail.read(record.path)
+        if blob.sha256 != record.sha256:
+            raise RefusedError("file.changed", f"{record.path} is not what it was when the plan was made; build anew")
+        self._open = (record.path, open_image(blob, self.source, record.organs))
+        return self._open[1]
+
+    def bare(self, record: Record) -> Sample:
+        """Return a record's sample before anything is read."""
+        return Sample(
+            id=record.id,
+            locator=record.locator,
+            source=record.source,
+            license=self.source.license,
+            modality=record.modality,
+            view=record.view,
+            laterality=record.laterality,
+            organs=record.organs,
+            diseases=record.diseases,
+            disease=record.disease,
+            patient=record.patient,
+            study=record.study,
+            slice_index=record.slice_index,
+        )
+
+
+def _region(file: DicomFile, index: int, group: int) -> NDArray[np.bool_]:
+    """Return what the contours of an overlay group enclose on one frame, (H, W) bool."""
+    return closed_contours(file.overlay(group, index))

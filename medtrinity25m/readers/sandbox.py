@@ -1,0 +1,113 @@
+"""Decoding in a process that may die: gdcm, which JPEG Lossless and JPEG-LS need.
+
+**Why**: of 7,500 JPEG and JPEG-LS frames with a few flipped bits 35 ended the process that decoded them, by
+an uncaught C++ exception or a segmentation fault, and most of the others decoded to wrong pixels with nothing
+but a line on the standard error. In a process of its own the first is a refusal, and so is the second.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtrinity25m.readers.gdcm_worker import LENGTH
+
+WORKER = Path(__file__).with_name("gdcm_worker.py")
+TIMEOUT_S = 60.0  # a frame of the largest size allowed takes about ten seconds
+CHUNK = 1 << 20  # bytes read from the pipe at a time
+
+
+class DecoderFailed(Exception):
+    """The frame was not decoded: the message says how the decoder failed, in words without any of the data."""
+
+
+class GdcmProcess:
+    """A helper process, started for the first frame and again after a death, one for every process of ours."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = 0
+        atexit.register(self.close)
+
+    def decode(self, syntax: str, options: dict[str, Any], source: bytes) -> tuple[NDArray[Any], str]:
+        """Return one frame and its photometric interpretation.
+
+        Args:
+            syntax: transfer syntax UID.
+            options: of pydicom's `Decoder.as_array`, for one frame.
+            source: the frame, encapsulated.
+
+        Raises:
+            DecoderFailed: it refused, complained, died or took longer than `TIMEOUT_S`.
+        """
+        request = json.dumps({"syntax": syntax, "options": options, "bytes": len(source)}).encode()
+        process = self._started()
+        try:
+            _pipe(process.stdin).write(LENGTH.pack(len(request)) + request + source)
+            _pipe(process.stdin).flush()
+            deadline = time.monotonic() + TIMEOUT_S
+            reply = json.loads(self._read(LENGTH.unpack(self._read(LENGTH.size, deadline))[0], deadline))
+            pixels = self._read(reply.get("bytes", 0), deadline)
+        except OSError:
+            self.close()
+            raise DecoderFailed("gdcm died or took too long") from None
+        if "error" in reply or reply["complaint"]:
+            raise DecoderFailed(f"gdcm ({reply.get('error') or 'damaged data'})")
+        frame = np.frombuffer(pixels, dtype=reply["dtype"]).reshape(reply["shape"])
+        return frame, reply["photometric"]
+
+    def close(self) -> None:
+        """End the helper; the next frame starts another one."""
+        process, self._process = self._process, None
+        if process is None or self._owner != os.getpid():
+            return
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            try:
+                _pipe(pipe).close()
+            except OSError:  # what was still to be flushed is lost with its reader
+                continue
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._owner != os.getpid():  # after a fork the helper is the parent's
+            command = [sys.executable, "-P", str(WORKER)]
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+            self._owner = os.getpid()
+        return self._process
+
+    def _read(self, size: int, deadline: float) -> bytes:
+        """Return exactly `size` bytes of the reply, or raise OSError."""
+        pipe = _pipe(self._process.stdout if self._process else None).fileno()
+        parts: list[bytes] = []
+        while size:
+            ready, _, _ = select.select([pipe], [], [], max(deadline - time.monotonic(), 0.0))
+            part = os.read(pipe, min(size, CHUNK)) if ready else b""
+            if not part:
+                raise OSError("no reply")
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+
+def _pipe(pipe: Any) -> BinaryIO:
+    if pipe is None:
+        raise OSError("no pipe")
+    found: BinaryIO = pipe
+    return found
+
+
+gdcm = GdcmProcess()
+"""The helper of this process."""

@@ -1,0 +1,195 @@
+"""The plan: every record of every source, de-duplicated, grouped by patient, given a split and a shard.
+
+The plan depends on the inputs, the config and the key; not on clocks, hosts, the order of listing or the
+number of workers. It is a Parquet file in the work folder; records in it are metadata only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from medtrinity25m.config import BuildConfig
+from medtrinity25m.engine import Crash, Engine
+from medtrinity25m.keys import Key
+from medtrinity25m.readers.entry import Entry, Refusal
+from medtrinity25m.readers.expand import Expand
+from medtrinity25m.readers.layouts import list_source
+from medtrinity25m.readers.record import Record
+from medtrinity25m.readers.safe import Jail
+from medtrinity25m.registry import SPLITS, Source, Split
+
+EVALUATION_FIRST: tuple[Split, ...] = ("test", "validation", "train")
+ROW_OVERHEAD = 4096  # bytes of text, claims and masks beside the image in a typical row
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of the release and the records that go into it, in row order."""
+
+    modality: str
+    split: Split
+    number: int
+    of: int
+    records: tuple[Record, ...]
+
+    @property
+    def name(self) -> str:
+        """Path below `data/` and `metadata/`: `ct/train-00000-of-00012`, without suffix."""
+        return f"{self.modality}/{self.split}-{self.number:05d}-of-{self.of:05d}"
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A line of the quarantine table."""
+
+    source: str
+    path: str
+    locator: str
+    code: str
+    detail: str
+    stage: str
+
+
+QUARANTINE_SCHEMA = pa.schema(dict.fromkeys(("source", "path", "locator", "code", "detail", "stage"), pa.string()))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be built, and what was refused on the way to knowing it."""
+
+    shards: tuple[Shard, ...]
+    rejected: tuple[Rejected, ...]
+    split_conflicts: int
+    """Groups whose official splits disagreed; all their records went to the most guarded one."""
+
+    @property
+    def read(self) -> int:
+        """Records and refusals together: everything that was found."""
+        return sum(len(shard.records) for shard in self.shards) + len(self.rejected)
+
+
+def make_plan(config: BuildConfig, key: Key, engine: Engine) -> Plan:
+    """List, expand, de-duplicate, split and shard the records of all sources."""
+    records: list[Record] = []
+    rejected: list[Rejected] = []
+    for source, root in config.resolved:
+        found, refused = _read_source(source, Jail(root), key, engine)
+        if config.limit is not None:
+            found = sorted(found, key=lambda record: record.id)[: config.limit]
+        records.extend(found)
+        rejected.extend(refused)
+    unique, duplicates = _without_duplicates(records)
+    placed, conflicts = _with_splits(unique, config, key)
+    shards = tuple(_cut(placed, int(config.shard_mb * 1e6)))
+    order = sorted([*rejected, *duplicates], key=lambda row: (row.source, row.path, row.locator, row.code))
+    return Plan(shards, tuple(order), conflicts)
+
+
+def _read_source(source: Source, jail: Jail, key: Key, engine: Engine) -> tuple[list[Record], list[Rejected]]:
+    listing = list_source(source, jail, engine.map)
+    refusals = list(listing.refusals)
+    records: list[Record] = []
+    entries: list[Entry] = listing.entries
+    for entry, result in zip(entries, engine.map(Expand(source, jail, key), entries), strict=True):
+        if isinstance(result, Crash):
+            why = f"{entry.path}: reading it ended the process twice; the file is damaged or needs more memory than there is"
+            refusals.append(Refusal(entry.path, "engine.crash", why))
+        elif isinstance(result, Refusal):
+            refusals.append(result)
+        else:
+            records.extend(result)
+    return records, [Rejected(source.id, r.path, r.path, r.code, r.detail, "plan") for r in refusals]
+
+
+def _without_duplicates(records: list[Record]) -> tuple[list[Record], list[Rejected]]:
+    """Keep the first of records with the same bytes and plane, by source and locator."""
+    first: dict[tuple[str, int], Record] = {}
+    rejected: list[Rejected] = []
+    for record in sorted(records, key=lambda record: (record.source, record.locator)):
+        kept = first.setdefault((record.sha256, record.index), record)
+        if kept is not record:
+            why = f"{record.locator} has the same bytes as {kept.locator} of {kept.source}"
+            rejected.append(Rejected(record.source, record.path, record.locator, "plan.duplicate", why, "plan"))
+    return list(first.values()), rejected
+
+
+def _with_splits(records: list[Record], config: BuildConfig, key: Key) -> tuple[list[Record], int]:
+    """Give every group one split: the official one, the most guarded where they disagree, else by the key."""
+    official: dict[str, set[Split]] = defaultdict(set)
+    for record in records:
+        if record.official is not None:
+            official[record.group].add(record.official)
+    cuts = config.share_cuts()
+
+    def place(group: str) -> Split:
+        if group in official:
+            return next(split for split in EVALUATION_FIRST if split in official[group])
+        fraction = key.fraction(group)
+        return next((split for split, end in cuts if fraction < end), cuts[-1][0])
+
+    groups = {group: place(group) for group in {record.group for record in records}}
+    placed = [record.with_(split=groups[record.group]) for record in records]
+    return placed, sum(len(splits) > 1 for splits in official.values())
+
+
+def _cut(records: list[Record], shard_bytes: int) -> Iterator[Shard]:
+    """Cut the records of each modality and split into shards, ordered by disease, source, id."""
+
+    def home(record: Record) -> tuple[str, int]:
+        return record.modality, SPLITS.index(record.split or "train")
+
+    ordered = sorted(records, key=lambda record: (*home(record), record.disease, record.source, record.id))
+    for (modality, split), group in groupby(ordered, key=home):
+        parts = list(_parts(list(group), shard_bytes))
+        for number, part in enumerate(parts):
+            yield Shard(modality, SPLITS[split], number, len(parts), tuple(part))
+
+
+def _parts(records: list[Record], shard_bytes: int) -> Iterator[list[Record]]:
+    part: list[Record] = []
+    total = 0
+    for record in records:
+        cost = record.cost + ROW_OVERHEAD
+        if part and total + cost > shard_bytes:
+            yield part
+            part, total = [], 0
+        part.append(record)
+        total += cost
+    yield part
+
+
+_SCHEMA = pa.schema(
+    {"shard": pa.string(), "position": pa.int64(), "id": pa.string(), "source": pa.string(), "record": pa.string()}
+)
+
+
+def write_plan(plan: Plan, path: Path) -> None:
+    """Write the plan's records as Parquet, one row a record in shard order."""
+    rows = [
+        {"shard": s.name, "position": i, "id": r.id, "source": r.source, "record": r.model_dump_json(exclude_none=True)}
+        for s in plan.shards
+        for i, r in enumerate(s.records)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), path, compression="zstd")
+
+
+def read_shards(path: Path) -> Iterator[Shard]:
+    """Yield the shards of a plan file, in order."""
+    rows = pq.read_table(path).to_pylist()
+    for name, group in groupby(rows, key=lambda row: row["shard"]):
+        modality, rest = name.split("/")
+        split, number, _, of = rest.split("-")
+        records = tuple(Record.model_validate_json(row["record"]) for row in group)
+        yield Shard(modality, split, int(number), int(of), records)
+
+
+def funnel(rejected: Iterable[Rejected]) -> dict[str, int]:
+    """Return how many were refused, by reason code."""
+    return dict(sorted(Counter(row.code for row in rejected).items()))

@@ -1,0 +1,1 @@
+"""Where to look: regions of interest, from people's marks or from expert models."""
