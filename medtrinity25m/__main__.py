@@ -95,7 +95,7 @@ def sources() -> None:
 @app.command()
 @guarded
 def build(
-    config: Annotated[Path, typer.Argument(help="The YAML file that names sources and folders.")],
+    config: Annotated[Path, typer.Argument(help="The YAML file that names sources and folders.", metavar="CONFIG")],
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many rows a source: a smoke run.")] = None,
     workers: Workers = 1,
 ) -> None:

@@ -33,7 +33,7 @@ from medtrinity25m.readers.safe import Jail
 from medtrinity25m.release.card import make_card
 from medtrinity25m.release.manifest import Manifest, file_entry, make_manifest, read_manifest, write_manifest
 from medtrinity25m.release.parquet import ParquetFile
-from medtrinity25m.release.plan import QUARANTINE_SCHEMA, Rejected, Shard, funnel, make_plan, read_shards, write_plan
+from medtrinity25m.release.plan import QUARANTINE_SCHEMA, Rejected, Shard, make_plan, read_shards, write_plan
 from medtrinity25m.release.shards import Marker, ShardBuilder
 from medtrinity25m.release.workspace import Workspace, committed, sha256_file, write_committed
 from medtrinity25m.roi.annotations import Locate
@@ -215,7 +215,7 @@ def _finish(config: BuildConfig, space: Workspace, entries: list[dict[str, Any]]
     sources = [source for source, _ in config.resolved]
     with committed(space.work / "quarantine.parquet") as part:
         pq.write_table(pa.Table.from_pylist([asdict(row) for row in refused], schema=QUARANTINE_SCHEMA), part)
-    manifest = make_manifest(entries, knowledge, sources, funnel(refused), state["read"])
+    manifest = make_manifest(entries, knowledge, sources, refused, state)
     card = make_card(manifest)
     readme = space.release / "README.md"
     if not readme.is_file() or _sha(card) != sha256_file(readme):

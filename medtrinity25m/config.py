@@ -47,7 +47,7 @@ class BuildConfig(Frozen):
     sources: tuple[SourceEntry, ...] = Field(min_length=1)
     split: dict[Split, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
     limit: int | None = Field(default=None, ge=1)
-    """At most so many rows a source, the first by id: a smoke run."""
+    """At most so many rows a source, the first by path: a smoke run."""
     shard_mb: float = Field(default=256, gt=0, le=1024)
     """Upper bound of a shard. Readers hold one row group, not a shard; 256 MB keep an upload restartable."""
     row_group_mb: float = Field(default=12, gt=0, le=100)

@@ -25,6 +25,9 @@ from medtrinity25m.triplet import Frozen, View
 RESERVED = ("none", "unknown", "background")
 """Words with a fixed meaning in labels: no disease was found; nobody said; not a region at all."""
 
+HEALTHY_WORDS = ("normal", "no finding", "no findings", "healthy")
+"""Raw labels that mean `none` without a line in `[labels]`: every large collection writes one of them."""
+
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 LICENSE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9.+-]*$"
@@ -236,8 +239,9 @@ class Source(Frozen):
         if raw in self.labels:
             words = self.labels[raw]
             return meaning_of([words] if isinstance(words, str) else words, f"{self.id}: labels.{raw!r}")
-        if fold(raw) in RESERVED:
-            return meaning_of([fold(raw)], self.id)
+        word = "none" if fold(raw) in HEALTHY_WORDS else fold(raw)
+        if word in RESERVED:
+            return meaning_of([word], self.id)
         found = vocabulary("disease").find(raw) or vocabulary("anatomy").find(raw)
         return None if found is None else meaning_of([found], self.id)
 

@@ -192,7 +192,7 @@ def test_a_folder_of_which_nothing_can_be_used_fails_the_gate(tmp_path, source_t
     assert not (config.folder / "_SUCCESS").exists()
 
 
-def test_two_at_once_the_second_is_told(study):
+def test_two_at_once_the_second_is_told(study, tmp_path):
     """The second build stops at the lock and harms nothing."""
     config = study()
     space = Workspace(config.folder)
@@ -203,6 +203,8 @@ def test_two_at_once_the_second_is_told(study):
 
     with pytest.raises(LockedError):
         build(config, reporter=quiet())
+    second = subprocess.run(command(config, tmp_path, 1), capture_output=True, text=True)
+    assert (second.returncode, "is being built by process" in second.stderr) == (75, True)
 
     holder.communicate()
     assert build(config, reporter=quiet()).built
@@ -239,6 +241,33 @@ def test_a_killed_build_resumes_to_the_same_bytes(study, tmp_path):
 
     assert tree(tmp_path / "whole") == tree(tmp_path / "killed")
     assert not list(config.folder.rglob("*.part"))
+
+
+def test_a_disk_that_refuses_is_exit_74_and_the_build_resumes(study, tmp_path):
+    """A file size limit stands in for a full disk; afterwards the bytes are those of an undisturbed build."""
+    build(study("whole"), reporter=quiet())
+    config = study("full")
+    limited = f"import resource,runpy,sys\nresource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))\nsys.argv={command(config, tmp_path, 1)[2:]!r}\nrunpy.run_module('medtrinity25m', run_name='__main__')"
+
+    stopped = subprocess.run([sys.executable, "-c", limited], capture_output=True, text=True)
+    assert stopped.returncode == 74, stopped.stderr
+    assert "make room" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+
+    subprocess.run(command(config, tmp_path, 1), check=True, capture_output=True)
+    assert tree(tmp_path / "whole") == tree(tmp_path / "full")
+
+
+def test_official_splits_win_and_a_patient_in_two_goes_to_the_more_guarded(tmp_path, draw, source_toml, config_for):
+    """Moving a patient to test can hide nothing; the conflict is counted."""
+    for number, where in enumerate(("train/a_1", "test/a_2", "train/b_1", "val/c_1")):
+        draw(f"data/{where}.png", seed=number)
+    toml = source_toml('diseases = ["none"]\n[layout]\nkind = "folder_per_class"\nimages = "{split}/{patient}_*"')
+
+    manifest = build(config_for(toml, tmp_path / "data"), reporter=quiet()).manifest
+
+    assert manifest["splits"] == {"train": 1, "validation": 1, "test": 2}
+    assert manifest["split_conflicts"] == 1
 
 
 def test_bad_files_cost_a_line_each_and_nothing_else(tmp_path, draw, source_toml, config_for):

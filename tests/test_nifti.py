@@ -473,7 +473,7 @@ def test_no_truncation_is_silent() -> None:
         assert code_of(packed[:end]) is not None
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 351), st.integers(0, 255)), min_size=1, max_size=6), st.sampled_from(AXES))
 def test_any_header_gives_a_picture_or_a_reason(changes: list[tuple[int, int]], axis: Axis) -> None:
     """Header bytes set to anything give planes of the promised count, or a refusal: no other error, no warning."""

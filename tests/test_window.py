@@ -56,6 +56,13 @@ def test_a_linear_window_of_width_one_is_a_step() -> None:
     np.testing.assert_array_equal(w.apply_linear(np.array([9.4, 9.5, 9.6]), 10, 1), [0, 0, 255])
 
 
+def test_signalling_nan_is_quiet() -> None:
+    """The NaN that random bytes make, which NumPy warns about when it is copied, is like any other."""
+    values = np.array([0x7F800001, 0x3F800000], np.uint32).view(np.float32)
+    assert w.percentile_window(values) == w.percentile_window(values[1:])
+    np.testing.assert_array_equal(w.apply_linear(values, 0, 2), [0, 255])
+
+
 @pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
 def test_what_is_not_finite_is_black(function: w.VoiFunction) -> None:
     """NaN and both infinities become 0 without a warning, the values beside them what they are alone."""

@@ -122,8 +122,7 @@ def texture(view: Surroundings, unit_px: float) -> Texture | None:
     stands in: it holds fine texture too, so that only coarse unevenness is told. A core at the end of the
     gray scale tells nothing.
     """
-    depth = ndimage.distance_transform_edt(np.pad(view.inside, 1))[1:-1, 1:-1]
-    core = depth > max(CORE_RIM, 0.1 * view.radius)
+    core = view.depth > max(CORE_RIM, 0.1 * view.radius)
     if np.count_nonzero(core) < LEAST_TEXTURE_PX:
         return None
     levels = view.gray[core]

@@ -89,7 +89,7 @@ _WINDOWS = {
 
 @dataclass(frozen=True)
 class MeasuredDescriber:
-    """Fill texts, claims and provenance from what is measured and known; used as `each(MeasuredDescriber())`."""
+    """Fill texts, claims and provenance from measurements; used as `each(MeasuredDescriber())`."""
 
     def __call__(self, sample: Sample, /) -> Sample:
         """Return `sample` described; refuses (`description.no_pixels`) what was not decoded."""

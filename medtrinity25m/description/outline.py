@@ -38,11 +38,12 @@ ELLIPTIC = 0.88
 oval. A disc or ellipse on the pixel grid reaches 0.95 from 100 pixels on, a square 0.83."""
 
 IRREGULAR_SOLIDITY, IRREGULAR_OVERLAP = 0.85, 0.80
-"""Area over convex hull, and overlap with the ellipse, below both of which a region is irregular. The square
-(hull 1.0) is not, nor a crescent's smooth bend alone (ellipse 0.8); a five-pointed star (hull 0.65) is."""
+"""Area over convex hull, and overlap with the ellipse, below both of which a region is irregular: neither
+round nor oval, as the lexicon says, and with dents. Angular regions have a hull of 1.0, ellipses on the pixel
+grid 0.87 or more; a five-pointed star has 0.67."""
 
 LEAST_MARGIN_RADIUS = 6.0
-"""Radius in units for a margin: the profile reaches 4 units inwards, and the level of the inside lies beyond."""
+"""Radius in units for a margin: the profile reaches 4 inwards, the level of the inside lies beyond."""
 
 PROFILE_REACH = 4
 """Units the profile across an outline reaches to each side: drawn outlines stray by up to three."""
@@ -53,12 +54,13 @@ bends longer than that, so an edge is not smeared as it would be in a profile ar
 
 SHARP_TO, ILL_DEFINED_FROM = 4.0, 7.0
 """Width of an edge, contrast over steepest slope, in units, smoothing with sigma 1 included: a step measures
-2.5, a step through a scanner's point spread of 2 pixels FWHM 3.2. 7 is an edge blurred by sigma 3, whose 10 to
-90 % rise takes nearly eight pixels: the eye finds no line in it. Loose outlines of sharp tumors reach 5.3."""
+2.5, a step through a scanner's point spread of 2 pixels FWHM 3.2. 7 is an edge blurred by sigma 3, whose 10
+to 90 % rise takes nearly eight pixels: the eye finds no line in it. Loose outlines of sharp tumors reach
+5.3."""
 
 LEAST_CONTRAST, LEAST_CONTRAST_TO_NOISE = 3 * VISIBLE_STEP, 5.0
 """Between inside and outside for a margin: gray levels, and multiples of the ring's grain (Rose's criterion).
-A twelfth of the grain is left in a profile's slopes: 2 % of such a contrast, where an ill-defined edge has 14."""
+A twelfth of the grain is left in a profile's slopes: 2 % of such a contrast; an ill-defined edge has 14 %."""
 
 
 def shape(mask: Mask, spacing_mm: tuple[float, float] | None) -> Shape | None:
@@ -107,7 +109,7 @@ def solidity(mask: Mask) -> float:
 def margin(view: Surroundings, unit_px: float) -> Margin | None:
     """Judge how sharply gray levels change across a region's outline.
 
-    For each arc of the outline the levels are averaged along it, which gives a profile across it; the contrast
+    For each arc of the outline the levels are averaged along it, which gives a profile across; the contrast
     of the region over the median of the profiles' steepest slopes is the width of its edge. None where the
     region is small, does not stand out from its ring, or has an edge between the two words.
     """
@@ -115,15 +117,14 @@ def margin(view: Surroundings, unit_px: float) -> Margin | None:
         return None
     if brightness(view) in (None, "equal"):
         return None
-    depth, away = (ndimage.distance_transform_edt(part) for part in (view.inside, ~view.inside))
-    core, far = depth > view.radius / 3, view.ring & (away > np.median(away[view.ring]))
+    core, far = view.depth > view.radius / 3, view.ring & (view.away > np.median(view.away[view.ring]))
     if not core.any() or not far.any():
         return None
     contrast = float(view.gray[core].mean() - view.gray[far].mean())
     grain = noise(view.gray, view.ring, unit_px)
     if abs(contrast) < max(LEAST_CONTRAST, LEAST_CONTRAST_TO_NOISE * grain):
         return None
-    outwards = np.where(view.inside, 0.5 - depth, away - 0.5) / unit_px
+    outwards = np.where(view.inside, 0.5 - view.depth, view.away - 0.5) / unit_px
     slope = _steepest(view, outwards, math.copysign(1.0, contrast))
     if slope is None:
         return None

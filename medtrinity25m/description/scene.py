@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +46,7 @@ half."""
 
 
 def luminance(pixels: NDArray[np.uint8]) -> Gray:
-    """Return (H, W) gray levels of (H, W) or (H, W, 3) pixels: ITU-R BT.601, to the bit as Pillow's mode L."""
+    """Return (H, W) gray levels of (H, W) or (H, W, 3) pixels: ITU-R BT.601, exactly Pillow's L."""
     if pixels.ndim == 2:
         return pixels
     weighted = pixels.astype(np.uint32) @ np.array([19595, 38470, 7471], dtype=np.uint32)
@@ -55,19 +54,32 @@ def luminance(pixels: NDArray[np.uint8]) -> Gray:
     return gray
 
 
-class Surroundings(NamedTuple):
-    """A region and the ring around it, in a window of the image.
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """A region and the ring around it, in a window of the image; every array has the window's shape.
 
-    `inside`, `others` and `ring` are bool, `gray` the levels there; `others` are the pixels outside that belong
-    to regions taken off the ring, which is None where too little of it is left.
+    Args:
+        gray: levels.
+        inside: the region.
+        others: pixels outside it that belong to regions taken off the ring.
+        ring: None where too little of it is left.
+        away: distance of a pixel from the nearest one of the region, 0 inside.
+        radius: of a disc as large as the region, or as one instance of it.
     """
 
     gray: Gray
     inside: Mask
     others: Mask
     ring: Mask | None
+    away: NDArray[np.float64]
     radius: float
-    """Radius of a disc as large as the region, or as one instance of it."""
+
+    @cached_property
+    def depth(self) -> NDArray[np.float64]:
+        """Distance of a pixel inside from the nearest one outside, which the image's edge is too."""
+        padded = ndimage.distance_transform_edt(np.pad(self.inside, 1))
+        depth: NDArray[np.float64] = padded[1:-1, 1:-1]
+        return depth
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +132,8 @@ class Scene:
         pad = math.ceil(RING_GAP + width + FRAME * self.unit_px)
         frame = _grown(self.rois[index].xyxy, pad, self.gray.shape)
         inside = self.painted(index, frame)
-        distance = ndimage.distance_transform_edt(~np.pad(inside, pad))
+        distance = ndimage.distance_transform_edt(~np.pad(inside, pad))  # also beyond the image's edge
+        away = distance[pad:-pad, pad:-pad]
         whole = (distance > RING_GAP) & (distance <= RING_GAP + width)
         others = np.zeros_like(inside)
         for other in range(len(self.rois)):
@@ -131,7 +144,7 @@ class Scene:
         gray = self.gray[frame[1] : frame[3], frame[0] : frame[2]]
         left = np.count_nonzero(ring)
         enough = left >= max(LEAST_PX, RING_COMPLETE * np.count_nonzero(whole))
-        return Surroundings(gray, inside, others, ring if enough else None, radius)
+        return Surroundings(gray, inside, others, ring if enough else None, away, radius)
 
     def _interrupts(self, other: int, index: int) -> bool:
         """Say whether region `other` is taken off the ring of region `index`."""

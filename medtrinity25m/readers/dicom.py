@@ -3,7 +3,7 @@
 Pixels are always rendered, so nothing is passed through as encoded bytes. What cannot be used is refused with
 a `dicom.` code and a sentence that quotes no value of the header:
 
-====================== ==============================================================================================
+====================== ======================================================================
 `not_dicom`            no DICM prefix and no bare data set either
 `empty`                a preamble or file meta information without elements
 `truncated`            the header was cut, or an image's pixel data are not there
@@ -19,7 +19,7 @@ a `dicom.` code and a sentence that quotes no value of the header:
 `bad_overlay`          an overlay plane that is missing, damaged, or too large
 `no_pixels`            a report, plan, waveform …: readable, but no picture
 `no_such_frame`        an index beyond the last frame
-====================== ==============================================================================================
+====================== ======================================================================
 """
 
 from __future__ import annotations
@@ -109,16 +109,21 @@ class DicomFile:
 
         `values` are the modality LUT's output of grey images, in HU where `values_unit` says so.
         """
-        with quiet():
-            reader = self._reader(index)
-            stored = reader.frame(index)
-            if reader.layout.grey:
-                return self._grey_plane(reader, stored, index)
-            if reader.layout.photometric == "PALETTE COLOR":
-                little = self._stream.syntax.is_little_endian
-                return self._plane(index, pixels=grey.render_palette(stored, self.dataset, little))
-            pixels, window = grey.render_colour(stored, reader.layout)
-            return self._plane(index, pixels=pixels, window=window)
+        reader = self._reader(index)
+        try:
+            with quiet():
+                return self._rendered(reader, reader.frame(index), index)
+        except MemoryError:
+            raise RefusedError("dicom.too_large", "there is not enough memory to render a frame") from None
+
+    def _rendered(self, reader: PixelReader, stored: NDArray[Any], index: int) -> Plane:
+        if reader.layout.grey:
+            return self._grey_plane(reader, stored, index)
+        if reader.layout.photometric == "PALETTE COLOR":
+            little = self._stream.syntax.is_little_endian
+            return self._plane(index, pixels=grey.render_palette(stored, self.dataset, little))
+        pixels, window = grey.render_colour(stored, reader.layout)
+        return self._plane(index, pixels=pixels, window=window)
 
     def _grey_plane(self, reader: PixelReader, stored: NDArray[Any], index: int) -> Plane:
         dataset, groups, little = self.dataset, self._groups, self._stream.syntax.is_little_endian
@@ -127,21 +132,16 @@ class DicomFile:
         stated = grey.header_voi(dataset, groups, index, little)
         own = grey.own_voi(self._window, unit, self.header.body_part)
         preferred = (stated, own) if self._window == "header" else (own, stated)
-        voi = next((found for found in preferred if found is not None), None) or grey.plain_voi(
-            reader.layout, modality
-        )
+        voi = next((found for found in preferred if found is not None), None) or grey.plain_voi(reader.layout, modality)
         shown = grey.render(stored, reader.layout, modality, voi, grey.padding_of(dataset))
         hu = "HU" if unit else None
-        return self._plane(
-            index, pixels=shown.pixels, values=shown.values, values_unit=hu, window=shown.window
-        )
+        return self._plane(index, pixels=shown.pixels, values=shown.values, values_unit=hu, window=shown.window)
 
     def _plane(self, index: int, **pixels: Any) -> Plane:
         geometry: FrameGeometry = self.header.geometry[index]
-        localizer = self.header.modality == "CT" and "LOCALIZER" in self.header.image_type
         return Plane(
             spacing_mm=geometry.spacing_mm,
-            view=view_of(self.dataset, geometry.orientation, localizer),
+            view=view_of(self.dataset, geometry.orientation, self.header.localizer),
             laterality=self.header.laterality,
             image_left=side_at_left(self.dataset, geometry.orientation),
             **pixels,
@@ -149,9 +149,7 @@ class DicomFile:
 
     def _reader(self, index: int) -> PixelReader:
         if self._pixels is None:
-            raise RefusedError(
-                "dicom.no_pixels", "the file holds no image: a report, a plan, a waveform or the like"
-            )
+            raise RefusedError("dicom.no_pixels", "the file holds no image: a report, a plan, a waveform or the like")
         if not 0 <= index < self.header.frames:
             raise RefusedError("dicom.no_such_frame", f"frame {index} of {self.header.frames} was asked for")
         return self._pixels

@@ -40,7 +40,7 @@ Cosines = tuple[float, float, float, float, float, float]
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep pydicom's warnings and log records from whoever listens: they quote the values they complain about."""
+    """Keep pydicom's warnings and log records to ourselves: they quote the values they complain about."""
     logger = logging.getLogger("pydicom")
     before = logger.disabled
     logger.disabled = True
@@ -86,9 +86,7 @@ def text(dataset: Dataset, keyword: str | int) -> str | None:
 
 def words(dataset: Dataset, keyword: str | int) -> tuple[str, ...]:
     """Return the values of a code string attribute, upper case, blanks trimmed."""
-    return tuple(
-        part.strip(" \0").upper() for part in (text(dataset, keyword) or "").split("\\") if part.strip(" \0")
-    )
+    return tuple(part.strip(" \0").upper() for part in (text(dataset, keyword) or "").split("\\") if part.strip(" \0"))
 
 
 def numbers(dataset: Dataset, keyword: str | int) -> tuple[float, ...]:
@@ -125,7 +123,7 @@ def first(dataset: Dataset | None, keyword: str) -> Dataset | None:
 
 
 class FrameGroups:
-    """The functional groups of a multi-frame object (PS3.3 C.7.6.16): a frame's own macro, else the shared one."""
+    """The functional groups of a multi-frame object (PS3.3 C.7.6.16): a frame's own, else the shared ones."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._shared = first(dataset, "SharedFunctionalGroupsSequence")
@@ -145,10 +143,15 @@ class FrameGroups:
         return own or items(self._shared, keyword)
 
 
+FARTHEST_MM = 1e6  # a kilometre from the origin: no device has such coordinates
+
+
 def vector(dataset: Dataset | None, keyword: str = "ImagePositionPatient") -> Vector | None:
     """Return three coordinates in millimetres (LPS: x to the patient's left, y back, z up), or None."""
     found = () if dataset is None else numbers(dataset, keyword)
-    return (found[0], found[1], found[2]) if len(found) == 3 else None
+    if len(found) != 3 or max(abs(number) for number in found) > FARTHEST_MM:
+        return None
+    return (found[0], found[1], found[2])
 
 
 COSINE_SLACK = 0.01  # written with 6 digits or fewer; a longer vector or a wider angle (0.6°) is no rotation

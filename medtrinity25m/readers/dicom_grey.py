@@ -1,4 +1,4 @@
-"""From stored values to 8-bit greys: modality LUT, VOI LUT, photometric interpretation (PS3.3 C.11, PS3.4 N.2).
+"""From stored values to 8 bits: modality LUT, VOI LUT, photometric interpretation (PS3.3 C.11, PS3.4 N.2).
 
 Every step after decoding depends on the stored value alone, so it is computed once for each value between the
 least and the greatest of a frame, and looked up for its pixels.
@@ -60,7 +60,7 @@ class Table:
     def __call__(self, inputs: NDArray[Any]) -> NDArray[Any]:
         """Return the entries for inputs of any shape."""
         place = np.clip(np.rint(inputs.astype(np.float64)) - self.start, 0, len(self.entries) - 1)
-        found: NDArray[Any] = self.entries[place.astype(np.intp)]
+        found: NDArray[Any] = self.entries[np.nan_to_num(place).astype(np.intp)]
         return found
 
 
@@ -96,7 +96,7 @@ class Voi:
 
 @dataclass(frozen=True)
 class Grey:
-    """One rendered grey frame: pixels (H, W) uint8, values (H, W) float32, and the window that made the pixels."""
+    """One rendered frame: pixels (H, W) uint8, values (H, W) float32, and the window between them."""
 
     pixels: Greys
     values: Values
@@ -104,7 +104,7 @@ class Grey:
 
 
 def read_table(item: Dataset | None, little: bool) -> Table | None:
-    """Return the table of a LUT sequence's item, or None when it is damaged (PS3.3 C.11.1.1.1, C.11.2.1.1)."""
+    """Return the table of a LUT sequence's item, None when it is damaged (PS3.3 C.11.1.1, C.11.2.1.1)."""
     described = () if item is None else numbers(item, "LUTDescriptor")
     if item is None or len(described) != 3:
         return None
@@ -144,9 +144,7 @@ def modality_of(dataset: Dataset, groups: FrameGroups, index: int, little: bool)
     if lut is not None:
         table = read_table(lut, little)
         if table is None:
-            raise RefusedError(
-                "dicom.bad_lut", "the Modality LUT Sequence does not hold the entries that it describes"
-            )
+            raise RefusedError("dicom.bad_lut", "the Modality LUT Sequence does not hold the entries that it describes")
         return Modality(table=table)
     holder = groups.macro("PixelValueTransformationSequence", index) or dataset
     slope, intercept = number(holder, "RescaleSlope"), number(holder, "RescaleIntercept")
@@ -157,7 +155,7 @@ def modality_of(dataset: Dataset, groups: FrameGroups, index: int, little: bool)
 
 
 def header_voi(dataset: Dataset, groups: FrameGroups, index: int, little: bool) -> Voi | None:
-    """Return the VOI transformation the file states for a frame, or None: the LUT first, then the first window.
+    """Return the VOI transformation the file states for a frame: the LUT, else the first window, else None.
 
     A table that cannot be read, a width that is zero, negative or below 1 for LINEAR, and an unknown function
     count as not stated (PS3.3 C.11.2).
@@ -186,16 +184,11 @@ def _table_voi(table: Table) -> Voi:
 
 
 def own_voi(rule: WindowRule, hounsfield: bool, body_part: str | None) -> Voi | None:
-    """Return the window a rule asks for, or with `header` the preset of the body part; presets only where HU are known."""
+    """Return the window a rule asks for, for `header` the body part's preset; presets only for HU."""
     window = explicit_window(rule)
     if window is None and hounsfield and body_part is not None:
         found = vocabulary("anatomy").from_dicom(body_part)
-        preset = None if found is None else vocabulary("anatomy")[found].window
-        window = (
-            None
-            if preset is None
-            else Window(center=PRESETS[preset][0], width=PRESETS[preset][1], name=preset)
-        )
+        window = None if found is None else explicit_window(vocabulary("anatomy")[found].window or "header")
     if window is None or (window.name in PRESETS and not hounsfield):
         return None
     chosen = window
@@ -203,7 +196,7 @@ def own_voi(rule: WindowRule, hounsfield: bool, body_part: str | None) -> Voi | 
 
 
 def plain_voi(layout: PixelLayout, modality: Modality) -> Voi | None:
-    """Return how values are shown that need no window: 8 bits as stored, fewer bits stretched to the full range."""
+    """Return how values that need no window are shown: 8 bits as stored, fewer over the full range."""
     if layout.signed or layout.bits_stored > 8 or not modality.identity:
         return None
     if layout.bits_stored == 8:
@@ -213,9 +206,7 @@ def plain_voi(layout: PixelLayout, modality: Modality) -> Voi | None:
     return Voi(window, lambda values: show(values, window))
 
 
-def is_hounsfield(
-    dataset: Dataset, groups: FrameGroups, index: int, modality: Modality, ct_class: bool
-) -> bool:
+def is_hounsfield(dataset: Dataset, groups: FrameGroups, index: int, modality: Modality, ct_class: bool) -> bool:
     """Say whether the modality values of a frame are Hounsfield units.
 
     Rescale Type (0028,1054) HU says so. Where it is absent the CT image classes mean HU: the attribute is
@@ -223,11 +214,7 @@ def is_hounsfield(
     are the device's own; a localizer holds projections, whose values are no attenuation of a place, whatever
     they are called; and multi-energy images may hold any quantity.
     """
-    if (
-        text(dataset, "Modality") != "CT"
-        or not modality.rescaled
-        or "LOCALIZER" in words(dataset, "ImageType")
-    ):
+    if text(dataset, "Modality") != "CT" or not modality.rescaled or "LOCALIZER" in words(dataset, "ImageType"):
         return False
     holder = groups.macro("PixelValueTransformationSequence", index) or dataset
     unit = words(holder, "RescaleType")
@@ -269,7 +256,7 @@ def render(
 
 
 def _ramp(stored: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp] | None]:
-    """Return every stored value there may be in a frame, and each pixel's place among them; or the frame itself."""
+    """Return all values between a frame's least and greatest, and each pixel's place; or the frame itself."""
     if stored.dtype.kind == "f":
         return stored, None
     low, high = int(stored.min()), int(stored.max())
@@ -295,9 +282,7 @@ def render_palette(stored: NDArray[Any], dataset: Dataset, little: bool) -> Grey
             entries = _segmented(dataset, start, count)
         if all(entry is not None for entry in entries):
             palette = np.stack([entry for entry in entries if entry is not None], axis=1)
-            if (
-                bits > 8 and palette.max() > EIGHT_BITS
-            ):  # the high byte, whether entries are v * 257 or v * 256
+            if bits > 8 and palette.max() > EIGHT_BITS:  # the high byte, whether entries are v * 257 or v * 256
                 palette = palette >> 8
             return np.ascontiguousarray(Table(start, palette.astype(np.uint8), 8)(stored))
     raise RefusedError("dicom.bad_lut", "the palette does not hold the entries that it describes")
@@ -314,7 +299,7 @@ def _segmented(dataset: Dataset, start: int, count: int) -> list[NDArray[Any] | 
 
 
 def render_colour(stored: NDArray[Any], layout: PixelLayout) -> tuple[Greys, Window | None]:
-    """Return RGB (H, W, 3): 8 bits as stored, other depths scaled by Bits Stored and recorded as `full_range`."""
+    """Return RGB (H, W, 3): 8 bits as stored, other depths scaled by Bits Stored, window `full_range`."""
     if layout.bits_stored == 8 and stored.dtype == np.uint8:
         return np.ascontiguousarray(stored), None
     top = (1 << layout.bits_stored) - 1

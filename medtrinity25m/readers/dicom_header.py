@@ -15,7 +15,6 @@ from typing import Literal
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ParametricMapStorage, RTDoseStorage, RTStructureSetStorage, SegmentationStorage
 
-from medtrinity25m.errors import RefusedError
 from medtrinity25m.readers.dicom_attributes import (
     Cosines,
     FrameGroups,
@@ -44,25 +43,37 @@ CROSS_SECTIONS = (
     "PT",
     "NM",
 )  # Pixel Spacing is in the patient even where no orientation is given
-MAJOR_AXIS = (
-    0.8  # cosine, 37°: above it a plane is named by its axis (a tilted head CT stays axial), as PixelMed does
-)
-SPACING_MM = (
-    1e-5,
-    50.0,
-)  # 10 nm: below any microscope's pixel; 50 mm: above any camera's; beyond is no spacing
+MAJOR_AXIS = 0.8  # cosine, 37°: a head CT with a tilted gantry (up to 30°) is still called axial
+SPACING_MM = (1e-5, 50.0)  # from below any microscope's pixel to above any camera's; what is beyond is damage
 MM_PER_CM = 10.0
 REGION_2D, REGION_TISSUE, UNIT_CM = 1, 1, 3  # defined terms of PS3.3 C.8.5.5.1.1, .2 and .4
 REGION_TRACES = (4, 5)  # waveforms (ECG) and graphics: nothing of the patient is seen there
 VIEW_POSITIONS: dict[str, View] = {
-    "PA": "pa", "AP": "ap", "LL": "lateral", "RL": "lateral",  # (0018,5101) in CR and DX: PS3.3 C.8.1.1, C.8.11.5
-    "CC": "cc", "MLO": "mlo", "ML": "lateral", "LM": "lateral",  # and in mammography: C.8.11.7, PS3.16 CID 4014
+    "PA": "pa", "AP": "ap", "LL": "lateral", "RL": "lateral",  # CR and DX: PS3.3 C.8.1.1, C.8.11.5
+    "CC": "cc", "MLO": "mlo", "ML": "lateral", "LM": "lateral",  # mammography: PS3.3 C.8.11.7
 }  # fmt: skip
+"""View Position (0018,5101); decubitus and oblique projections have no word in our views."""
+
+VIEW_CODES: dict[str, View] = {
+    "272479007": "pa", "399348003": "ap", "R-10206": "ap", "399033003": "frontal",
+    "399067008": "lateral", "R-102CD": "lateral", "399173006": "lateral", "R-10236": "lateral",
+    "399198007": "lateral", "399260004": "lateral", "R-10224": "lateral",
+    "399352003": "lateral", "R-10228": "lateral",
+    "399162004": "cc", "R-10242": "cc", "399368009": "mlo", "R-10226": "mlo",
+}  # fmt: skip
+"""View Code Sequence (0054,0220): PS3.16 CID 4010 and 4014, SNOMED CT and the older SNOMED RT codes."""
+
 SIDES: dict[str, Side] = {"L": "left", "R": "right"}
 
 
 class FrameGeometry(Frozen):
-    """Where one frame lies: centre of its first pixel (mm, LPS), directions of rows and columns, spacing (row, column)."""
+    """Where one frame lies.
+
+    Args:
+        position: centre of its first pixel, mm, LPS.
+        orientation: directions of its rows and columns, unit vectors.
+        spacing_mm: (row, column).
+    """
 
     position: Vector | None = None
     orientation: Cosines | None = None
@@ -73,9 +84,8 @@ class DicomHeader(Frozen):
     """The header of one file; texts are raw, None where absent, empty or unreadable.
 
     Args:
-        view: plane of the first frame, within 37° of the axis; projections by View Position (0018,5101).
-        laterality: the patient's side that is shown, from (0020,0062), (0020,0060), (0020,9072); "both" is
-            None.
+        view: plane of the first frame, within 37° of the axis; for projections the view they were taken in.
+        laterality: the patient's side that is shown: (0020,0062), (0020,0060), (0020,9072); "both" is None.
         image_left: the patient's side at the left edge of the image.
         geometry: one entry a frame; empty for files without pixels.
         spacing_mm: (row, column) of the first frame.
@@ -101,6 +111,11 @@ class DicomHeader(Frozen):
     image_left: Side | None
     geometry: tuple[FrameGeometry, ...]
     frame_time: float | None
+
+    @property
+    def localizer(self) -> bool:
+        """Whether a CT image is a scout view: a projection, in no unit of its own."""
+        return self.modality == "CT" and "LOCALIZER" in self.image_type
 
     @property
     def position(self) -> Vector | None:
@@ -143,7 +158,7 @@ def _is_image_class(sop_class: UID | None) -> bool:
 
 
 def read_header(stream: Stream, kind: Kind, size: tuple[int, int, int]) -> DicomHeader:
-    """Return the header; `size` is (frames, rows, columns) as checked against the pixel data, zeros without them."""
+    """Return the header; `size` is (frames, rows, columns) as checked with the pixels, zeros without any."""
     dataset, groups = stream.dataset, FrameGroups(stream.dataset)
     modality, image_type = text(dataset, "Modality"), words(dataset, "ImageType")
     localizer = modality == "CT" and "LOCALIZER" in image_type
@@ -173,28 +188,23 @@ def read_header(stream: Stream, kind: Kind, size: tuple[int, int, int]) -> Dicom
 
 
 def view_of(dataset: Dataset, orientation: Cosines | None, localizer: bool) -> View | None:
-    """Return the plane by the axis its normal is within 37° of, or the projection by View Position.
+    """Return the plane by the axis its normal is within 37° of; a projection by View Position or View Code.
 
     A CT localizer lies in a coronal or sagittal plane but is a projection: it is frontal or lateral.
     """
     if orientation is None:
-        return VIEW_POSITIONS.get(next(iter(words(dataset, "ViewPosition")), ""))
+        code = first(dataset, "ViewCodeSequence")
+        coded = VIEW_CODES.get(text(code, "CodeValue") or "") if code is not None else None
+        return VIEW_POSITIONS.get(next(iter(words(dataset, "ViewPosition")), "")) or coded
     x, y, z = (abs(component) for component in normal(orientation))
     if localizer:
         return "lateral" if x > MAJOR_AXIS else "frontal" if y > MAJOR_AXIS else None
-    return (
-        "sagittal"
-        if x > MAJOR_AXIS
-        else "coronal"
-        if y > MAJOR_AXIS
-        else "axial"
-        if z > MAJOR_AXIS
-        else "oblique"
-    )
+    planes: list[tuple[View, float]] = [("sagittal", x), ("coronal", y), ("axial", z)]
+    return next((plane for plane, cosine in planes if cosine > MAJOR_AXIS), "oblique")
 
 
 def side_at_left(dataset: Dataset, orientation: Cosines | None) -> Side | None:
-    """Return the patient's side at the left edge: columns that run to the patient's left begin at the right side.
+    """Return the patient's side at the left edge: columns that run to the patient's left begin at the right.
 
     From the row direction where its x component dominates, else from Patient Orientation (0020,0020), whose
     first value is where columns run to (PS3.3 C.7.6.1.1.1); letters of four-footed patients are not read.

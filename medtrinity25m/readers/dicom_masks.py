@@ -37,7 +37,8 @@ from medtrinity25m.triplet import Frozen
 
 SPACING_SHARE = 1e-3  # relative: over 512 pixels half a pixel
 HOLE_SHARE = 0.25  # of the largest enclosed area: other lesions, not the counter of a letter beside one
-MIN_HOLE_PX = 36  # a counter of the letters that workstations draw, about 12 pixels high, is smaller
+MIN_HOLE_PX = 16  # the counter of a letter 9 pixels high, as workstations draw them, is smaller
+PEN = np.ones((3, 3), dtype=np.bool_)  # a hand-drawn line one pixel wide has gaps; three wide, few
 HALF = 0.5  # share of Maximum Fractional Value from which a fractional pixel belongs to the segment
 FULL_FRACTION = 255  # Maximum Fractional Value (0062,000E) where a file leaves it out
 CLOSED = {"CLOSED_PLANAR", "CLOSEDPLANAR_XOR"}  # Contour Geometric Type (3006,0042) of filled outlines
@@ -114,16 +115,12 @@ def segments(file: DicomFile) -> list[SegmentFrame]:
     with quiet():
         _fraction(file)
         found = {integer(item, "SegmentNumber"): item for item in items(file.dataset, "SegmentSequence")}
-        referenced = [
-            text(item, "SeriesInstanceUID") for item in items(file.dataset, "ReferencedSeriesSequence")
-        ]
+        referenced = [text(item, "SeriesInstanceUID") for item in items(file.dataset, "ReferencedSeriesSequence")]
         series = tuple(uid for uid in referenced if uid is not None)
         return [_segment(file, index, found, series) for index in range(file.count)]
 
 
-def _segment(
-    file: DicomFile, index: int, found: dict[int | None, Dataset], series: tuple[str, ...]
-) -> SegmentFrame:
+def _segment(file: DicomFile, index: int, found: dict[int | None, Dataset], series: tuple[str, ...]) -> SegmentFrame:
     identification = file.groups.macro("SegmentIdentificationSequence", index)
     number_ = None if identification is None else integer(identification, "ReferencedSegmentNumber")
     if number_ is None or number_ not in found:
@@ -256,9 +253,7 @@ def skipped_contours(file: DicomFile, series: Sequence[PlaneGeometry] | PlaneInd
     return dict(_placed(file, series)[1])
 
 
-def _placed(
-    file: DicomFile, series: Sequence[PlaneGeometry] | PlaneIndex
-) -> tuple[list[ContourRings], Counter[str]]:
+def _placed(file: DicomFile, series: Sequence[PlaneGeometry] | PlaneIndex) -> tuple[list[ContourRings], Counter[str]]:
     if file.header.kind != "rtstruct":
         raise RefusedError("dicom.not_rtstruct", "the file is no structure set")
     index = series if isinstance(series, PlaneIndex) else PlaneIndex(series)
@@ -277,9 +272,7 @@ def _placed(
                     rings.setdefault((number_ or 0, placed[0]), []).append(placed[1])
         names = {number_: text(item, "ROIName") for number_, item in rois.items()}
     found = [
-        ContourRings(
-            label=names.get(number_) or f"ROI {number_}", number=number_, plane=at, rings=tuple(drawn)
-        )
+        ContourRings(label=names.get(number_) or f"ROI {number_}", number=number_, plane=at, rings=tuple(drawn))
         for (number_, at), drawn in rings.items()
     ]
     return found, skipped
@@ -304,9 +297,7 @@ def _points(contour: Dataset) -> Points | None:
     element = contour.get_item("ContourData")
     raw = None if element is None else element.value
     try:  # the bytes at once: pydicom would make an object of every number
-        flat = np.array(
-            raw.strip(b" \0").split(b"\\") if isinstance(raw, bytes) else raw, dtype=np.float64
-        ).ravel()
+        flat = np.array(raw.strip(b" \0").split(b"\\") if isinstance(raw, bytes) else raw, dtype=np.float64).ravel()
     except (TypeError, ValueError):
         return None
     if flat.size < 9 or flat.size % 3 or not np.isfinite(flat).all():
@@ -315,13 +306,13 @@ def _points(contour: Dataset) -> Points | None:
 
 
 def closed_contours(overlay: Mask) -> Mask:
-    """Return the areas that are enclosed by lines of an overlay, outlines included, (H, W) bool; empty when none is.
+    """Return the areas that lines of an overlay enclose, outlines included, (H, W) bool; empty if none is.
 
-    Lines are 8-connected. Of the components that enclose something the one with the largest hole is a
-    contour; others are when their hole has at least a quarter of its area. Letters and callipers beside it
-    enclose less or nothing.
+    A line is taken three pixels wide, so an area reaches one pixel beyond the line that was drawn. Of the
+    8-connected components that enclose something the one with the largest hole is a contour; others are when
+    their hole has at least a quarter of its area. Letters and callipers beside it enclose less or nothing.
     """
-    labelled, count = ndimage.label(overlay, structure=np.ones((3, 3)))
+    labelled, count = ndimage.label(ndimage.binary_dilation(overlay, PEN), PEN)
     filled: list[tuple[int, tuple[slice, ...], Mask]] = []
     for index, box in enumerate(ndimage.find_objects(labelled, max_label=count), start=1):
         line = labelled[box] == index

@@ -15,14 +15,14 @@ ROWS, COLUMNS, FRAMES, ORIGIN, FIRST_FRAME, DATA = 0x0010, 0x0011, 0x0015, 0x005
 
 
 def overlay_groups(stream: Stream) -> tuple[int, ...]:
-    """Return the groups (60xx) with Overlay Data of their own; planes hidden in unused pixel bits are retired."""
+    """Return the groups (60xx) with Overlay Data of their own; planes in unused pixel bits are retired."""
     return tuple(group for group in GROUPS if filled(stream.dataset, group << 16 | DATA))
 
 
 def overlay_plane(stream: Stream, group: int, index: int, size: tuple[int, int]) -> NDArray[np.bool_]:
     """Return an overlay over the frame with this index (from 0), at the frame's size (rows, columns).
 
-    Overlay Origin places it (1\\1 is the first pixel); what lies outside of the frame is left out. An overlay
+    Overlay Origin places it, counting from 1; what lies outside of the frame is left out. An overlay
     without a number of frames belongs to all of them; one with covers as many, from Image Frame Origin on.
 
     Raises:
@@ -37,14 +37,12 @@ def overlay_plane(stream: Stream, group: int, index: int, size: tuple[int, int])
     rows = slice(max(top, 0), max(min(top + drawn.shape[0], size[0]), 0))
     columns = slice(max(left, 0), max(min(left + drawn.shape[1], size[1]), 0))
     if rows.start < rows.stop and columns.start < columns.stop:
-        plane[rows, columns] = drawn[
-            rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
-        ]
+        plane[rows, columns] = drawn[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
     return plane
 
 
 def _bits(stream: Stream, group: int, index: int) -> NDArray[np.bool_] | None:
-    """Return the overlay's own pixels, (overlay rows, overlay columns), None when it does not cover the frame."""
+    """Return the overlay's own pixels, (rows, columns) of its own, None when it does not cover the frame."""
     dataset, base = stream.dataset, group << 16
     rows, columns = integer(dataset, base | ROWS) or 0, integer(dataset, base | COLUMNS) or 0
     frames, first = integer(dataset, base | FRAMES), integer(dataset, base | FIRST_FRAME) or 1
@@ -54,9 +52,7 @@ def _bits(stream: Stream, group: int, index: int) -> NDArray[np.bool_] | None:
     size = rows * columns
     data = value(dataset, base | DATA)
     if not isinstance(data, bytes) or not 0 < size <= MAX_FRAME_BYTES or (frame + 1) * size > len(data) * 8:
-        raise RefusedError(
-            "dicom.bad_overlay", f"group {group:04X} does not hold the overlay plane that it describes"
-        )
+        raise RefusedError("dicom.bad_overlay", f"group {group:04X} does not hold the overlay plane that it describes")
     packed = np.frombuffer(data, dtype=np.uint8)
     if not stream.syntax.is_little_endian and len(data) % 2 == 0 and stream.elements[base | DATA].vr == "OW":
         packed = packed.view(np.uint16).byteswap().view(np.uint8)

@@ -25,12 +25,10 @@ from pydicom.pixels.decoders.base import get_decoder
 from medtrinity25m.errors import RefusedError
 from medtrinity25m.readers.dicom_attributes import filled, integer, words
 from medtrinity25m.readers.dicom_stream import PIXEL_TAGS, Stream
-from medtrinity25m.readers.sandbox import DecoderFailed, gdcm
+from medtrinity25m.readers.sandbox import DecoderError, gdcm
 from medtrinity25m.triplet import Frozen
 
-MAX_FILE_BYTES = (
-    2 << 30
-)  # all frames decoded: 1024 x 1024 x 1024 voxels of 16 bits, what a worker may ever hold
+MAX_FILE_BYTES = 2 << 30  # all frames decoded: 1024 x 1024 x 1024 voxels of 16 bits, what a worker may ever hold
 MAX_FRAME_BYTES = 512 << 20  # one frame decoded: a 13,000 x 13,000 RGB image, beyond any detector
 MAX_FRAMES = 1_000_000  # a whole slide in tiles of 256 x 256 has about 200,000
 KEYWORDS = dict(zip(PIXEL_TAGS, ("FloatPixelData", "DoubleFloatPixelData", "PixelData"), strict=True))
@@ -51,7 +49,7 @@ CODECS: dict[str, str] = {
     uid.HTJ2KLosslessRPCL: "pylibjpeg",
     uid.HTJ2K: "pylibjpeg",
 }
-"""Transfer syntax → pydicom's name of the decoder. gdcm, in `sandbox`, only where there is no other: see there."""
+"""Transfer syntax → pydicom's name of the decoder; gdcm, in `sandbox`, only where there is no other."""
 
 END_OF_IMAGE = b"\xff\xd9"  # EOI of JPEG and JPEG-LS, EOC of JPEG 2000: the last marker of a codestream
 TAIL = 64  # bytes in which it is looked for: fragments are padded to even length, by some writers to a block
@@ -183,7 +181,7 @@ class PixelReader:
                 decoder = get_decoder(self.syntax)
                 found, properties = decoder.as_array(source, index=0, decoding_plugin=plugin, **options)
                 photometric = str(properties["photometric_interpretation"])
-        except DecoderFailed as error:
+        except DecoderError as error:
             raise RefusedError("dicom.decode", f"{where}: {error}") from None
         except DECODE_ERRORS as error:
             raise RefusedError("dicom.decode", f"{where}: {plugin} ({type(error).__name__})") from None
@@ -243,7 +241,7 @@ def _check_caps(layout: PixelLayout) -> None:
 
 
 def _check_length(layout: PixelLayout, actual: int) -> None:
-    """Refuse native pixel data that are too short, or longer by a whole frame; padding in between is let be."""
+    """Refuse native pixel data that are too short, or too long by a whole frame; less is padding."""
     expected = -(-layout.frame_bits * layout.frames // 8)
     what = f"the pixel data have {actual:,} bytes, {layout.frames} frame(s) need {expected:,}"
     if actual < expected:
@@ -277,9 +275,7 @@ def frame_parts(stream: Stream, frames: int) -> list[list[tuple[int, int]]]:
     return parts
 
 
-def _by_table(
-    stream: Stream, table: tuple[int, int], fragments: list[tuple[int, int]]
-) -> list[list[tuple[int, int]]]:
+def _by_table(stream: Stream, table: tuple[int, int], fragments: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
     """Group fragments by the Basic Offset Table, whose offsets count from the first fragment's item tag."""
     start, length = table
     offsets = [int(offset) for offset in np.frombuffer(stream.body[start : start + length // 4 * 4], "<u4")]

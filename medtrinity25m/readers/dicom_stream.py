@@ -38,6 +38,7 @@ UNDEFINED = 0xFFFFFFFF  # PS3.5 7.1.1: the length of a value that ends with a de
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD  # PS3.5 7.5
 PIXEL_DATA = 0x7FE00010
 PIXEL_TAGS = (0x7FE00008, 0x7FE00009, PIXEL_DATA)  # Float, Double Float Pixel Data; Pixel Data
+_PIXELS = frozenset(PIXEL_TAGS)
 TRANSFER_SYNTAX, META_CLASS, SOP_CLASS = 0x00020010, 0x00020002, 0x00080016
 MAX_DEPTH = 64  # structured reports, the deepest honest objects, stay below 20; pydicom needs 5 calls a level
 MAX_ELEMENTS = 2_000_000  # 20,000 frames with 100 attributes each; 16 MB of empty items would be as many
@@ -320,7 +321,10 @@ def _encoding(body: bytes, start: int, syntax: UID | None) -> tuple[UID, bool]:
 
 
 def _inflate(packed: bytes) -> bytes:
-    """Return what a deflated data set unpacks to, under `MAX_INFLATED` (PS3.5 A.5)."""
+    """Return what a deflated data set unpacks to, under `MAX_INFLATED` (PS3.5 A.5).
+
+    Bytes behind the stream are let be: some writers leave a gzip trailer there.
+    """
     engine = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
     try:
         body = engine.decompress(packed, MAX_INFLATED + 1)
@@ -333,8 +337,6 @@ def _inflate(packed: bytes) -> bytes:
         raise RefusedError("dicom.too_large", why)
     if not engine.eof:
         raise truncated("inside the deflate stream")
-    if engine.unused_data.strip(b"\0"):
-        raise RefusedError("dicom.structure", "the file goes on after the deflated data set")
     return body
 
 
@@ -343,7 +345,7 @@ def _dataset(body: bytes, start: int, implicit: bool, little: bool) -> Dataset:
     source = io.BytesIO(body)  # shares the bytes
     source.seek(start)
     try:
-        return read_dataset(source, implicit, little, stop_when=lambda tag, vr, length: tag >= PIXEL_TAGS[0])
+        return read_dataset(source, implicit, little, stop_when=lambda tag, _vr, _length: tag in _PIXELS)
     except READ_ERRORS as error:
         why = f"the header cannot be parsed ({type(error).__name__})"
         raise RefusedError("dicom.structure", why) from None

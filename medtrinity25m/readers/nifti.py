@@ -189,12 +189,12 @@ class NiftiFile:
     def _scale(self, voxels: NDArray[Any]) -> NDArray[np.float64]:
         """Return voxels as float64, times scl_slope plus scl_inter; a slope of 0 or NaN means no scaling."""
         slope, inter = float(self._header["scl_slope"]), float(self._header["scl_inter"])
-        scaled = voxels.astype(np.float64)
-        if slope == 0 or not math.isfinite(slope):
-            return scaled
-        if not math.isfinite(inter):
-            raise RefusedError("nifti.header", f"{self._path}: scl_inter is {inter}, no value can be computed")
         with np.errstate(over="ignore", invalid="ignore"):  # what leaves the range is not finite, and black
+            scaled = voxels.astype(np.float64)
+            if slope == 0 or not math.isfinite(slope):
+                return scaled
+            if not math.isfinite(inter):
+                raise RefusedError("nifti.header", f"{self._path}: scl_inter is {inter}, no value can be computed")
             scaled *= slope
             scaled += inter
         return scaled
@@ -293,7 +293,8 @@ def _content(data: bytes, header: Nifti1Header, path: str) -> bytes:
 def _canonical(header: Nifti1Header, shape: tuple[int, ...], path: str) -> tuple[NDArray[np.float64], NDArray[Any]]:
     """Return the affine of the volume turned to RAS+ (millimetres or what the header's unit is), and the turn."""
     try:
-        affine = np.asarray(header.get_best_affine(), np.float64)  # type: ignore[no-untyped-call]  # nibabel's
+        with np.errstate(all="ignore"):  # NaN is found below
+            affine = np.asarray(header.get_best_affine(), np.float64)  # type: ignore[no-untyped-call]  # nibabel's
     except (HeaderDataError, ValueError) as error:
         raise RefusedError("nifti.affine", f"{path}: the orientation in the header is damaged ({error})") from None
     usable = bool((np.abs(affine) < LARGEST).all())  # no NaN either
@@ -307,7 +308,7 @@ def _canonical(header: Nifti1Header, shape: tuple[int, ...], path: str) -> tuple
 
 
 def _float32(scaled: NDArray[np.float64]) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         return scaled.astype(np.float32)
 
 

@@ -79,9 +79,7 @@ class PlaneIndex:
         """Return (n, 2) x and y on a plane, by the inverse of PS3.3 C.7.6.2.1.1."""
         offset = points - self._origins[at]
         row, column = self._cosines[at, :3], self._cosines[at, 3:]
-        return np.stack(
-            [offset @ row / self._spacings[at, 1], offset @ column / self._spacings[at, 0]], axis=1
-        )
+        return np.stack([offset @ row / self._spacings[at, 1], offset @ column / self._spacings[at, 0]], axis=1)
 
     def _closest(self, points: Points, known: list[int]) -> int | None:
         offsets = np.einsum("ij,ij->i", self._origins[known], self._normals[known])

@@ -53,9 +53,10 @@ _DEEP = (8, 16, 32, 64)  # sample depths tifffile gives without imagecodecs, as 
 _UNPACKED = (1, 8, 32946)  # TIFF Compression it unpacks by itself: none, Adobe deflate and its older number
 _FORMATS = {"png": "PNG", "jpeg": "JPEG", "tiff": "TIFF", "webp": "WEBP"}
 _LIBTIFF = re.compile(
-    rb"((tempfile\.tif|JPEGLib|_?TIFF\w*|(LZW|ZIP|ZSTD|LZMA|Fax|PackBits|JPEG|LERC|WebP)\w*): |Apparently )"
+    rb"(?!\w*(?:Error|Warning|Exception): )"
+    rb"(?:(?:tempfile\.tif|JPEGLib|_?[A-Z]\w*[a-z][A-Z]\w*|(?:TIFF|LZW|ZIP)\w*): |Apparently |  Value )"
 )
-"""How lines of libtiff begin: with Pillow's name for the file or the function that speaks; one has a second line."""
+"""How lines of libtiff begin: with Pillow's name for the file or the function that speaks, or as a second line."""
 _STDERR = threading.Lock()  # two decoders must not exchange the console for one another's files
 _DAMAGE = (
     ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, SyntaxError,

@@ -13,6 +13,7 @@ import os
 import select
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,16 +28,19 @@ TIMEOUT_S = 60.0  # a frame of the largest size allowed takes about ten seconds
 CHUNK = 1 << 20  # bytes read from the pipe at a time
 
 
-class DecoderFailed(Exception):
-    """The frame was not decoded: the message says how the decoder failed, in words without any of the data."""
+class DecoderError(Exception):
+    """The frame was not decoded; the message says how that showed, in words without any of the data."""
 
 
 class GdcmProcess:
-    """A helper process, started for the first frame and again after a death, one for every process of ours."""
+    """A helper process, started for the first frame and after each death, one for every process of ours."""
 
     def __init__(self) -> None:
+        """Start nothing yet."""
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
+        self._of_parents: list[subprocess.Popen[bytes]] = []  # held after a fork, theirs to end
+        self._lock = threading.Lock()
         atexit.register(self.close)
 
     def decode(self, syntax: str, options: dict[str, Any], source: bytes) -> tuple[NDArray[Any], str]:
@@ -48,23 +52,30 @@ class GdcmProcess:
             source: the frame, encapsulated.
 
         Raises:
-            DecoderFailed: it refused, complained, died or took longer than `TIMEOUT_S`.
+            DecoderError: it refused, complained, died or took longer than `TIMEOUT_S`.
         """
-        request = json.dumps({"syntax": syntax, "options": options, "bytes": len(source)}).encode()
-        process = self._started()
-        try:
-            _pipe(process.stdin).write(LENGTH.pack(len(request)) + request + source)
-            _pipe(process.stdin).flush()
-            deadline = time.monotonic() + TIMEOUT_S
-            reply = json.loads(self._read(LENGTH.unpack(self._read(LENGTH.size, deadline))[0], deadline))
-            pixels = self._read(reply.get("bytes", 0), deadline)
-        except OSError:
-            self.close()
-            raise DecoderFailed("gdcm died or took too long") from None
+        head = json.dumps({"syntax": syntax, "options": options, "bytes": len(source)}).encode()
+        with self._lock:
+            try:
+                reply, pixels = self._ask(LENGTH.pack(len(head)) + head, source)
+            except OSError:
+                self.close()
+                raise DecoderError("gdcm died or took too long") from None
         if "error" in reply or reply["complaint"]:
-            raise DecoderFailed(f"gdcm ({reply.get('error') or 'damaged data'})")
+            raise DecoderError(f"gdcm ({reply.get('error') or 'damaged data'})")
         frame = np.frombuffer(pixels, dtype=reply["dtype"]).reshape(reply["shape"])
         return frame, reply["photometric"]
+
+    def _ask(self, head: bytes, source: bytes) -> tuple[dict[str, Any], bytes]:
+        """Return the reply to one message and its pixels; OSError when the helper dies or is late."""
+        pipe = _pipe(self._started().stdin)
+        pipe.write(head)
+        pipe.write(source)
+        pipe.flush()
+        deadline = time.monotonic() + TIMEOUT_S
+        length = LENGTH.unpack(self._read(LENGTH.size, deadline))[0]
+        reply: dict[str, Any] = json.loads(self._read(length, deadline))
+        return reply, self._read(reply.get("bytes", 0), deadline)
 
     def close(self) -> None:
         """End the helper; the next frame starts another one."""
@@ -80,11 +91,13 @@ class GdcmProcess:
                 continue
 
     def _started(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._owner != os.getpid():  # after a fork the helper is the parent's
+        if self._process is not None and self._owner != os.getpid():
+            self._of_parents.append(self._process)
+            self._process = None
+        if self._process is None:
             command = [sys.executable, "-P", str(WORKER)]
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-            )
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+            self._process = subprocess.Popen(command, **pipes)  # noqa: S603  our own file, and no shell
             self._owner = os.getpid()
         return self._process
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from medtrinity25m.readers.dicom_attributes import Cosines, normal
 from medtrinity25m.readers.planes import DIRECTION, POSITION_MM, PlaneGeometry
@@ -15,7 +16,7 @@ WIDE_GAP = 1.5  # of the usual distance: halfway to one missing slice
 
 
 def order(geometries: Sequence[PlaneGeometry]) -> list[int]:
-    """Return the indices of planes in spatial order: along the normal, for axial planes from the feet to the head.
+    """Return the indices of planes in spatial order: along the normal, for axial planes from feet to head.
 
     Planes of another orientation follow as a group of their own, the larger group first. Planes in one place
     follow each other by Instance Number, SOP Instance UID and frame; so do the planes without a geometry, at
@@ -33,9 +34,10 @@ def gaps(geometries: Sequence[PlaneGeometry]) -> str | None:
     if lost:
         return f"{len(lost)} of {len(geometries)} planes do not say where they lie."
     if len(groups) > 1:
-        return f"The planes have {len(groups)} orientations, of {', '.join(str(len(group)) for group in groups)} planes."
+        sizes = ", ".join(str(len(group)) for group in groups)
+        return f"The planes have {len(groups)} orientations, of {sizes} planes."
     places = [place for _, place in groups[0]]
-    steps = [after - before for before, after in zip(places, places[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(places)]
     repeated = sum(step <= POSITION_MM for step in steps)
     if repeated:
         return f"{repeated} planes lie where another one lies."
@@ -43,14 +45,12 @@ def gaps(geometries: Sequence[PlaneGeometry]) -> str | None:
     wide = [step for step in steps if step > WIDE_GAP * usual]
     if wide:
         missing = sum(round(step / usual) - 1 for step in wide)
-        return (
-            f"About {missing} planes are missing: {len(wide)} gaps are wider than the usual {usual:.2f} mm."
-        )
+        return f"About {missing} planes are missing: {len(wide)} gaps are wider than the usual {usual:.2f} mm."
     return None
 
 
 def _groups(geometries: Sequence[PlaneGeometry]) -> tuple[list[list[tuple[int, float]]], list[int]]:
-    """Return (index, millimetres along the normal) of planes by orientation, ordered; and the indices of the rest."""
+    """Return ordered (index, millimetres along the normal) by orientation, and the indices of the rest."""
     ranked = sorted(range(len(geometries)), key=lambda index: _name(geometries[index]))
     groups: list[tuple[Cosines, list[tuple[int, float]]]] = []
     lost: list[int] = []

@@ -53,9 +53,9 @@ def apply_linear(
     least = 1.0 if function == "LINEAR" else math.ulp(0.0)
     if not (math.isfinite(center) and math.isfinite(width) and width >= least):
         raise ValueError(f"a {function} window has a finite center and a width from {least}, not {center}, {width}")
-    grey = np.array(values, dtype=np.float64)
-    lost = ~np.isfinite(grey)
     with np.errstate(all="ignore"):  # far from a narrow window the ramp overflows; clipping makes that right
+        grey = np.array(values, dtype=np.float64)
+        lost = ~np.isfinite(grey)
         if function == "SIGMOID":
             grey = 255.0 / (1.0 + np.exp((grey - center) * (-4.0 / width)))
         elif function == "LINEAR" and width == 1.0:  # the ramp has no length: a step, and 0 / 0 in the formula
@@ -129,7 +129,8 @@ def full_range(values: NDArray[Any]) -> Window:
 
 def _finite(values: NDArray[Any]) -> NDArray[np.float64]:
     """Return the usable values of the sample as one row."""
-    some = sample(values).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN says so when it is copied
+        some = sample(values).astype(np.float64)
     return some[np.abs(some) < LARGEST]
 
 

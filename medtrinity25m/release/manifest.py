@@ -16,6 +16,7 @@ from typing import Any
 from medtrinity25m import __version__
 from medtrinity25m.errors import GateFailedError
 from medtrinity25m.registry import SPLITS, Source
+from medtrinity25m.release.plan import Rejected, funnel
 from medtrinity25m.release.workspace import sha256_file, write_committed
 
 MANIFEST = "manifest.json"
@@ -25,33 +26,39 @@ SHARD_KEYS = ("name", "modality", "split", "rows", "bytes", "diseases", "disease
 
 
 def make_manifest(
-    entries: Sequence[dict[str, Any]], knowledge: dict[str, Any], sources: Iterable[Source], refused: dict[str, int], read: int
+    entries: Sequence[dict[str, Any]],
+    knowledge: dict[str, Any],
+    sources: Iterable[Source],
+    rejected: Sequence[Rejected],
+    state: dict[str, Any],
 ) -> Manifest:
     """Return the manifest of finished shards.
 
     Args:
         entries: journal entries of all shards.
         knowledge: path, bytes, sha256 and rows of the knowledge file.
-        refused: number of quarantined records by reason code.
-        read: records and refusals together.
+        rejected: the quarantined records.
+        state: of the plan: `read`, records and refusals together, and `split_conflicts`.
 
     Raises:
         GateFailedError: `read = written + rejected` does not hold, or nothing was written.
     """
     shards = sorted(entries, key=lambda entry: entry["name"])
-    written, rejected = sum(shard["rows"] for shard in shards), sum(refused.values())
-    if read != written + rejected:
-        raise GateFailedError(f"{read} records were read but {written} written and {rejected} rejected; the folder is unusable")
+    read, written, refused = state["read"], sum(shard["rows"] for shard in shards), len(rejected)
+    if read != written + refused:
+        raise GateFailedError(f"{read} records were read but {written} written and {refused} rejected; the folder is unusable")
     if not written:
-        raise GateFailedError(f"none of {read} records could be used: {refused or 'the sources are empty'}")
+        example = f"; for example {rejected[0].code}: {rejected[0].detail}" if rejected else "; the sources hold no files"
+        raise GateFailedError(f"none of {read} records could be used{example}")
     files = [file for shard in shards for file in shard["files"]] + [knowledge]
     identity = hashlib.sha256(json.dumps([__version__, files], sort_keys=True).encode()).hexdigest()
     return {
         "format": 1,
         "build": identity[:12],
         "pipeline_version": __version__,
-        "rows": {"read": read, "written": written, "rejected": rejected},
-        "rejected_by_reason": refused,
+        "rows": {"read": read, "written": written, "rejected": refused},
+        "rejected_by_reason": funnel(rejected),
+        "split_conflicts": state["split_conflicts"],
         "splits": _by(shards, "split"),
         "modalities": _by(shards, "modality"),
         **{name: _sum(shards, name) for name in ("diseases", "organs", "sources", "origins")},

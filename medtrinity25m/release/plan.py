@@ -80,9 +80,7 @@ def make_plan(config: BuildConfig, key: Key, engine: Engine) -> Plan:
     records: list[Record] = []
     rejected: list[Rejected] = []
     for source, root in config.resolved:
-        found, refused = _read_source(source, Jail(root), key, engine)
-        if config.limit is not None:
-            found = sorted(found, key=lambda record: record.id)[: config.limit]
+        found, refused = _read_source(source, Jail(root), key, engine, config.limit)
         records.extend(found)
         rejected.extend(refused)
     unique, duplicates = _without_duplicates(records)
@@ -92,11 +90,14 @@ def make_plan(config: BuildConfig, key: Key, engine: Engine) -> Plan:
     return Plan(shards, tuple(order), conflicts)
 
 
-def _read_source(source: Source, jail: Jail, key: Key, engine: Engine) -> tuple[list[Record], list[Rejected]]:
+def _read_source(
+    source: Source, jail: Jail, key: Key, engine: Engine, limit: int | None
+) -> tuple[list[Record], list[Rejected]]:
+    """Return the records and refusals of a source; with a limit, of its first entries by path only."""
     listing = list_source(source, jail, engine.map)
     refusals = list(listing.refusals)
     records: list[Record] = []
-    entries: list[Entry] = listing.entries
+    entries: list[Entry] = listing.entries[:limit]
     for entry, result in zip(entries, engine.map(Expand(source, jail, key), entries), strict=True):
         if isinstance(result, Crash):
             why = f"{entry.path}: reading it ended the process twice; the file is damaged or needs more memory than there is"
@@ -105,7 +106,7 @@ def _read_source(source: Source, jail: Jail, key: Key, engine: Engine) -> tuple[
             refusals.append(result)
         else:
             records.extend(result)
-    return records, [Rejected(source.id, r.path, r.path, r.code, r.detail, "plan") for r in refusals]
+    return records[:limit], [Rejected(source.id, r.path, r.path, r.code, r.detail, "plan") for r in refusals]
 
 
 def _without_duplicates(records: list[Record]) -> tuple[list[Record], list[Rejected]]:
