@@ -25,6 +25,7 @@ from pydicom.uid import generate_uid
 from medtrinity25m.config import SourceEntry
 from medtrinity25m.demo import INPUTS, collect
 
+CONFIG, DEMO_CONFIG = "build.yaml", "demo.yaml"  # what `prepare` writes: of the repeated files, of the originals
 MASKS = "masks"  # folder of the image-and-mask layout whose files go with an image, not for themselves
 
 
@@ -78,8 +79,8 @@ def mix_in_words() -> str:
     return "; ".join(f"{per_mille / 10:g} % {what}" for what, per_mille in ranked)
 
 
-def prepare(folder: Path, rows: int) -> Path:
-    """Write inputs for about `rows` rows below `folder` and return the config that builds them."""
+def prepare(folder: Path, rows: int) -> None:
+    """Write below `folder` inputs for about `rows` rows, and the configs that build them and the originals."""
     config = collect(folder / "unused", folder / "originals", print)
     entries = []
     for entry in config.sources:
@@ -90,9 +91,9 @@ def prepare(folder: Path, rows: int) -> Path:
                 _repeat(original, root / where, _copies(where.name, rows))
         _write_tables(entry.source, root)
         entries.append(SourceEntry(source=entry.source, root=root))
-    path = folder / "build.yaml"  # JSON is YAML
-    path.write_text(json.dumps(config.model_copy(update={"sources": tuple(entries)}).model_dump(mode="json")), encoding="utf-8")
-    return path
+    repeated = config.model_copy(update={"sources": tuple(entries)})
+    for name, one in ((CONFIG, repeated), (DEMO_CONFIG, config)):
+        (folder / name).write_text(json.dumps(one.model_dump(mode="json")), encoding="utf-8")  # JSON is YAML
 
 
 def _copies(name: str, rows: int) -> int:

@@ -1,11 +1,10 @@
-"""What is measured of a region, on drawn phantoms with known answers and on scans with outlines by people."""
+"""What is measured inside a region, on drawn phantoms with known answers."""
 
 from __future__ import annotations
 
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -13,68 +12,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
-from scipy import ndimage, stats
+from scipy import stats
 
-from medtrinity25m.description import appearance, outline, relation
-from medtrinity25m.description.measure import RegionFacts, measure
+from medtrinity25m.description import appearance
+from medtrinity25m.description.measure import RegionFacts
 from medtrinity25m.description.scene import Scene, luminance
-from medtrinity25m.roi import geometry
 from medtrinity25m.triplet import ROI, Window
-
-SIDE = 256
-
-
-def ellipse(
-    radius: float = 20, ratio: float = 1.0, turn: float = 0.0, center: tuple[float, float] = (128, 128)
-) -> np.ndarray:
-    """A filled ellipse of SIDE x SIDE pixels; `ratio` is short over long axis, `turn` in degrees."""
-    y, x = np.mgrid[:SIDE, :SIDE]
-    down, across, angle = y - center[0], x - center[1], math.radians(turn)
-    along = across * math.cos(angle) + down * math.sin(angle)
-    aside = down * math.cos(angle) - across * math.sin(angle)
-    return (along / radius) ** 2 + (aside / (radius * ratio)) ** 2 <= 1
-
-
-def star(radius: float = 30) -> np.ndarray:
-    """A five-pointed star."""
-    y, x = np.mgrid[:SIDE, :SIDE] - SIDE // 2
-    point = np.abs(np.arctan2(y, x) * 5 / (2 * np.pi) % 1 - 0.5) * 2
-    return np.hypot(x, y) <= radius * (0.4 + 0.6 * point)
-
-
-def picture(mask: np.ndarray, inside: float, outside: float, blur: float = 0, noise: float = 0) -> np.ndarray:
-    """A gray picture of a mask: two levels, an edge of sigma `blur`, noise everywhere."""
-    levels = ndimage.gaussian_filter(mask.astype(float), blur) if blur else mask.astype(float)
-    grain = np.random.default_rng(1).normal(0, noise, mask.shape) if noise else 0
-    return np.clip(np.round(outside + (inside - outside) * levels + grain), 0, 255).astype(np.uint8)
-
-
-def region(mask: np.ndarray, label: str = "lesion", count: int = 1) -> ROI:
-    """The region of a mask, as annotations make it."""
-    piece = geometry.cut(mask)
-    assert piece is not None
-    share = geometry.area_fraction(piece.area_px, *mask.shape)
-    place = geometry.position(piece.xyxy, *mask.shape)
-    return ROI(
-        xyxy=piece.xyxy,
-        label=label,
-        origin="mask",
-        mask=piece.mask,
-        count=count,
-        area_fraction=share,
-        position=place,
-    )
-
-
-def boxed(mask: np.ndarray) -> ROI:
-    """The region of a mask when only its box is known."""
-    return region(mask).with_(mask=None, origin="box")
-
-
-def facts(gray: np.ndarray, *rois: ROI, **more: object) -> RegionFacts:
-    """The facts of the first region."""
-    return measure(Scene(gray, rois, **more), 0)  # type: ignore[arg-type]
-
+from phantoms import SIDE, boxed, ellipse, facts, picture, region
 
 # ---- brightness
 
@@ -258,106 +202,6 @@ def test_a_region_the_window_makes_black_is_not_called_homogeneous() -> None:
     assert facts(picture(disc, 0, 100), region(disc)).texture is None
 
 
-# ---- margin
-
-
-@pytest.mark.parametrize("radius", [12, 20, 60])
-@pytest.mark.parametrize("noise", [0, 8])
-@pytest.mark.parametrize(("blur", "word"), [(0, "sharp"), (0.85, "sharp"), (2, None), (5, "ill-defined")])
-def test_the_margin_follows_the_blur(radius: int, noise: float, blur: float, word: str | None) -> None:
-    """A step and a scanner's point spread are sharp, five pixels of blur are not, two are in between."""
-    disc = ellipse(radius)
-
-    assert facts(picture(disc, 160, 90, blur, noise), region(disc)).margin == word
-
-
-def test_a_dark_region_has_margins_too() -> None:
-    """The edge is looked for in the direction of the contrast."""
-    disc = ellipse(25)
-
-    assert facts(picture(disc, 50, 150), region(disc)).margin == "sharp"
-    assert facts(picture(disc, 50, 150, blur=6), region(disc)).margin == "ill-defined"
-
-
-def test_a_loose_outline_does_not_blur_a_sharp_edge() -> None:
-    """An outline drawn two pixels too wide to one side still finds the edge."""
-    disc = ellipse(25)
-
-    assert facts(picture(disc, 160, 90), region(ellipse(26, center=(129, 129)))).margin == "sharp"
-
-
-def test_without_contrast_there_is_no_margin() -> None:
-    """Twelve levels, or twenty under a noise of ten, are no contrast to judge an edge by."""
-    disc = ellipse(25)
-
-    assert facts(picture(disc, 112, 100), region(disc)).margin is None
-    assert facts(picture(disc, 125, 100, noise=10), region(disc)).margin is None
-
-
-def test_a_larger_picture_of_the_same_has_the_same_margin() -> None:
-    """Edges are judged as they look when the picture is fitted to the screen."""
-    gray, mask = picture(ellipse(25), 160, 90, blur=0.5), ellipse(25)
-    twice, often = (np.ones((times, times), np.uint8) for times in (2, 8))
-    small = facts(np.kron(gray, twice), region(np.kron(mask, twice).astype(bool)))
-    large = facts(np.kron(gray, often), region(np.kron(mask, often).astype(bool)))
-
-    assert small.margin == large.margin == "sharp"
-
-
-# ---- shape
-
-
-@pytest.mark.parametrize("turn", [0, 30, 45, 90])
-@pytest.mark.parametrize(
-    ("ratio", "word"),
-    [(1.0, "round"), (0.9, "round"), (0.8, None), (0.7, "oval"), (0.4, "oval"), (0.2, None)],
-)
-def test_ellipses_are_round_or_oval_by_their_axes(ratio: float, word: str | None, turn: float) -> None:
-    """At any angle; between the two, and where long and thin, no word."""
-    assert outline.shape(ellipse(30, ratio, turn), None) == word
-
-
-def test_a_star_is_irregular() -> None:
-    """Neither round nor oval, with dents."""
-    assert outline.shape(star(), None) == "irregular"
-
-
-@pytest.mark.parametrize("size", [(20, 20), (12, 40)])
-def test_angular_regions_have_no_word(size: tuple[int, int]) -> None:
-    """A square or a bar is none of round, oval and irregular."""
-    assert outline.shape(np.ones(size, bool), None) is None
-
-
-def test_shape_is_judged_in_millimeters() -> None:
-    """Pixels twice as high as wide make a flat ellipse a disc."""
-    flat = ellipse(30, 0.5)
-
-    assert outline.shape(flat, None) == "oval"
-    assert outline.shape(flat, (2.0, 1.0)) == "round"
-
-
-@settings(deadline=None)
-@given(st.floats(5.8, 20), st.floats(0, 1), st.floats(0, 1))
-def test_every_disc_of_a_hundred_pixels_is_round(radius: float, right: float, down: float) -> None:
-    """Wherever its center falls between the pixels."""
-    disc = ellipse(radius, center=(60 + down, 60 + right))
-    assume(disc.sum() >= outline.LEAST_SHAPE_PX)
-
-    assert outline.shape(disc, None) == "round"
-
-
-def test_small_regions_have_no_shape() -> None:
-    """Below a hundred pixels the grid decides."""
-    assert outline.shape(ellipse(5), None) is None
-
-
-def test_a_region_cut_off_by_the_edge_has_no_shape() -> None:
-    """Nobody sees how its outline goes on."""
-    cut = ellipse(30, center=(128, 5))
-
-    assert facts(picture(cut, 160, 90), region(cut)).shape is None
-
-
 # ---- what a region can answer
 
 
@@ -428,91 +272,6 @@ def test_mean_hu_needs_values_and_window() -> None:
 
     assert facts(gray, roi, window=window).mean_hu is None
     assert facts(gray, roi, values=values).mean_hu is None
-
-
-# ---- relations
-
-PAIRS = st.tuples(
-    arrays.arrays(np.bool_, (9, 11), elements=st.sampled_from([False, False, False, True])),
-    arrays.arrays(np.bool_, (9, 11), elements=st.sampled_from([False, False, False, True])),
-)
-
-
-def _squares_apart(one: np.ndarray, other: np.ndarray, spacing: tuple[float, float]) -> float:
-    """The smallest distance between the pixels of two masks as areas, pair by pair."""
-    return min(
-        math.hypot(max(abs(y - v) - 1, 0) * spacing[0], max(abs(x - u) - 1, 0) * spacing[1])
-        for y, x in np.argwhere(one)
-        for v, u in np.argwhere(other)
-    )
-
-
-@settings(deadline=None)
-@given(PAIRS, st.sampled_from([(1.0, 1.0), (0.5, 2.0), (3.0, 0.7)]))
-def test_the_gap_is_the_smallest_distance_between_pixels(
-    masks: tuple[np.ndarray, np.ndarray], spacing: tuple[float, float]
-) -> None:
-    """It equals the brute-force minimum over all pairs of pixels, and is zero exactly where regions meet."""
-    one, other = masks
-    assume(one.any() and other.any())
-    scene = Scene(np.zeros(one.shape, np.uint8), (region(one), region(other)), spacing)
-
-    found = relation.pair(scene, 0, 1)
-
-    assert found.gap_px == pytest.approx(_squares_apart(one, other, (1.0, 1.0)))
-    assert found.gap_mm == pytest.approx(_squares_apart(one, other, spacing))
-    assert (found.contact == "apart") == (found.gap_px > 0)
-    assert relation.box_gap(scene, 0, 1) <= found.gap_mm + 1e-9
-
-
-def _contacts() -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
-    """Pairs of masks and how the first lies to the second."""
-    disc, ring = ellipse(10), ellipse(30) & ~ellipse(10)
-    yield disc, disc, "same"
-    yield disc, ellipse(30), "inside"
-    yield disc, ring, "inside"
-    yield ellipse(30), disc, "around"
-    yield disc, ellipse(10, center=(128, 140)), "overlapping"
-    yield ellipse(10) & (np.arange(SIDE) < 128), ellipse(10) & (np.arange(SIDE) >= 128), "touching"
-    yield disc, ellipse(10, center=(128, 160)), "apart"
-
-
-@pytest.mark.parametrize(("one", "other", "word"), list(_contacts()))
-def test_how_two_regions_meet(one: np.ndarray, other: np.ndarray, word: str) -> None:
-    """Equal, one in the other (in its hole too), sharing pixels, touching, or apart."""
-    scene = Scene(np.zeros((SIDE, SIDE), np.uint8), (region(one), region(other)))
-
-    assert relation.pair(scene, 0, 1).contact == word
-
-
-@pytest.mark.parametrize(
-    ("center", "word"),
-    [
-        ((60, 128), "above"), ((200, 128), "below"), ((128, 60), "left"), ((128, 200), "right"),
-        ((70, 70), "above left"), ((70, 190), "above right"), ((190, 70), "below left"), ((190, 190), "below right"),
-        ((120, 60), "left"), ((128, 128), None),
-    ],
-)  # fmt: skip
-def test_directions_are_the_pictures(center: tuple[float, float], word: str | None) -> None:
-    """Eight of them, from the second region's center to the first's, in the image."""
-    scene = Scene(np.zeros((SIDE, SIDE), np.uint8), (region(ellipse(5, center=center)), region(ellipse(6))))
-
-    assert relation.pair(scene, 0, 1).direction == word
-
-
-@settings(deadline=None)
-@given(st.integers(1, 12), st.data())
-def test_halves_add_up(width: int, data: st.DataObject) -> None:
-    """The share left of the midline mirrors to the share right of it, on odd widths too."""
-    mask = data.draw(arrays.arrays(np.bool_, (4, width)))
-    assume(mask.any())
-    scene = Scene(np.zeros((4, width), np.uint8), (region(mask), region(mask[:, ::-1])))
-
-    ours, theirs = relation.halves(scene, 0), relation.halves(scene, 1)
-
-    assert ours.left_share + theirs.left_share == pytest.approx(1)
-    assert {ours.half: theirs.half} in ({"left": "right"}, {"right": "left"}, {"both": "both"})
-    assert ours.gap_px == theirs.gap_px
 
 
 # ---- laws

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -42,9 +43,9 @@ def size(pixels: tuple[int, int], millimeters: tuple[float, float] | None) -> tu
 
 
 def distance(pixels: float, millimeters: float | None) -> Figure:
-    """Return a distance with its unit: millimeters or micrometers to one decimal, else pixels to a half."""
+    """Return a distance with its unit: millimeters or micrometers to one decimal, else whole pixels."""
     if millimeters is None:
-        value = f"{round(2 * pixels) / 2:g}"
+        value = f"{math.floor(pixels + 0.5)}"
         return Figure(f"{value} pixel{'' if value == '1' else 's'}", value, "px")
     factor, unit = _scale(millimeters)
     value = f"{millimeters * factor:.1f}"

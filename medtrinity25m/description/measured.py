@@ -42,7 +42,7 @@ margin               sharp, ill-defined             `outline.margin` on the same
 shape                round, oval, irregular         `outline.shape` on mask and `spacing_mm`
 contact:OTHER        same, inside, …                `relation.pair` on the masks (boxes) of the two
 gap:OTHER            `1.0`                  mm, µm  distance between the edges of the two
-gap:OTHER            halves                 px      the same without spacing
+gap:OTHER            integer                px      the same without spacing, halves rounded up
 direction:OTHER      above, below left, …           from the center of the other's `bbox` to this one's
 nearest_pair         `I J`                          the two regions with the smallest gap
 nearest_to:OTHER     `I`                            the region with the smallest gap to the other

@@ -64,16 +64,16 @@ A twelfth of the grain is left in a profile's slopes: 2 % of such a contrast; an
 
 
 def shape(mask: Mask, spacing_mm: tuple[float, float] | None) -> Shape | None:
-    """Judge the shape of a region from its crop, in millimeters where spacing is known.
+    """Judge the shape of a region from its crop, holes filled, in millimeters where spacing is known.
 
     Round and oval: close to its ellipse. Irregular: far from it and with dents. None for the rest (angular,
     elongated, between two words) and for small ones.
     """
-    area = int(np.count_nonzero(mask))
-    if area < LEAST_SHAPE_PX:
+    filled: Mask = ndimage.binary_fill_holes(mask)
+    if np.count_nonzero(filled) < LEAST_SHAPE_PX:
         return None
-    ratio, overlap = _ellipse(mask, spacing_mm or (1.0, 1.0))
-    if overlap < IRREGULAR_OVERLAP and solidity(mask) < IRREGULAR_SOLIDITY:
+    ratio, overlap = _ellipse(filled, spacing_mm or (1.0, 1.0))
+    if overlap < IRREGULAR_OVERLAP and solidity(filled) < IRREGULAR_SOLIDITY:
         return "irregular"
     if overlap < ELLIPTIC:
         return None

@@ -54,7 +54,7 @@ _UNPACKED = (1, 8, 32946)  # TIFF Compression it unpacks by itself: none, Adobe 
 _FORMATS = {"png": "PNG", "jpeg": "JPEG", "tiff": "TIFF", "webp": "WEBP"}
 _LIBTIFF = re.compile(
     rb"(?!\w*(?:Error|Warning|Exception): )"
-    rb"(?:(?:tempfile\.tif|JPEGLib|_?[A-Z]\w*[a-z][A-Z]\w*|(?:TIFF|LZW|ZIP)\w*): |Apparently |  Value )"
+    rb"(?:(?:tempfile\.tif|JPEGLib|_?[A-Z]\w*[a-z0-9][A-Z]\w*|(?:TIFF|LZW|ZIP|ZSTD|LZMA|LERC|O?JPEG|JBIG)\w*): |Apparently |  Value )"
 )
 """How lines of libtiff begin: with Pillow's name for the file or the function that speaks, or as a second line."""
 _STDERR = threading.Lock()  # two decoders must not exchange the console for one another's files

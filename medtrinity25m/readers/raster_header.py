@@ -48,6 +48,7 @@ _TAGS = {
     274: "orientation", 277: "bands", 278: "strip_rows", 284: "planar", 317: "predictor", 322: "tile_width",
     323: "tile_height", 339: "format", 273: "offsets", 324: "offsets", 279: "counts", 325: "counts", 32997: "depth",
 }  # fmt: skip
+_WEBP_SIDE = 16_384  # 14 bits, RFC 9649 3.4
 _SECONDARY = 0b101  # NewSubfileType: reduced-resolution copy, or transparency mask, of another page
 
 
@@ -280,6 +281,9 @@ def _webp(data: bytes, path: str) -> Header:
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
     else:
         raise RefusedError("raster.corrupt", f"{path}: the WebP starts with {data[12:16]!r}, not with an image")
+    if max(width, height) > _WEBP_SIDE:  # the canvas of an animation may claim more than any frame can fill
+        why = f"{path} has a canvas of {width} x {height}; a WebP picture has at most {_WEBP_SIDE:,} a side"
+        raise RefusedError("raster.too_large", why)
     pages = max(1, kinds.count(b"ANMF"))
     lossy = data.find(b"VP8 ", 12, size) >= 0  # frames of an animation hold theirs inside
     trailing = bool(data[size:].strip(b"\0"))

@@ -68,11 +68,8 @@ class GdcmProcess:
 
     def _ask(self, head: bytes, source: bytes) -> tuple[dict[str, Any], bytes]:
         """Return the reply to one message and its pixels; OSError when the helper dies or is late."""
-        pipe = _pipe(self._started().stdin)
-        pipe.write(head)
-        pipe.write(source)
-        pipe.flush()
         deadline = time.monotonic() + TIMEOUT_S
+        self._write(_pipe(self._started().stdin).fileno(), head + source, deadline)
         length = LENGTH.unpack(self._read(LENGTH.size, deadline))[0]
         reply: dict[str, Any] = json.loads(self._read(length, deadline))
         return reply, self._read(reply.get("bytes", 0), deadline)
@@ -96,10 +93,21 @@ class GdcmProcess:
             self._process = None
         if self._process is None:
             command = [sys.executable, "-P", str(WORKER)]
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-            self._process = subprocess.Popen(command, **pipes)  # noqa: S603  our own file, and no shell
+            self._process = subprocess.Popen(  # noqa: S603  our own file, and no shell
+                command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+            os.set_blocking(_pipe(self._process.stdin).fileno(), False)  # a helper that hangs does not read
             self._owner = os.getpid()
         return self._process
+
+    def _write(self, pipe: int, message: bytes, deadline: float) -> None:
+        """Send all of a message, or raise OSError."""
+        rest = memoryview(message)
+        while rest:
+            _, ready, _ = select.select([], [pipe], [], max(deadline - time.monotonic(), 0.0))
+            if not ready:
+                raise OSError("nobody reads")
+            rest = rest[os.write(pipe, rest[:CHUNK]) :]
 
     def _read(self, size: int, deadline: float) -> bytes:
         """Return exactly `size` bytes of the reply, or raise OSError."""

@@ -50,7 +50,7 @@ def _faults(folder: Path) -> Iterator[str]:
             rows = 0
             for row in _rows(path):
                 rows += 1
-                yield from (f"{shard['name']}, row {row['id']}: {fault}" for fault in _row_faults(row))
+                yield from (f"{shard['name']}, row {row['id']}: {fault}" for fault in row_faults(row))
                 if row["id"] in ids:
                     yield f"id {row['id']} is given twice"
                 ids.add(row["id"])
@@ -71,7 +71,8 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             yield from file.read_row_group(group).to_pylist()
 
 
-def _row_faults(row: dict[str, Any]) -> Iterator[str]:
+def row_faults(row: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with one row of `data/`, a sentence a fault."""
     with Image.open(io.BytesIO(row["image"]["bytes"])) as image:
         size = image.size
     if size != (row["width"], row["height"]):
