@@ -84,7 +84,8 @@ def build(config: BuildConfig, *, workers: int = 1, reporter: Reporter | None = 
         shards = list(read_shards(space.plan))
         done = {name: entry for name, entry in space.journal().items() if _intact(entry, space)}
         todo = [shard for shard in shards if shard.name not in done]
-        report.start(sum(len(shard.records) for shard in shards), sum(done[s.name]["records"] for s in shards if s.name in done))
+        before = sum(entry["records"] for entry in done.values())
+        report.start("building", sum(len(shard.records) for shard in shards), before)
         for entry in _run(config, space, engine, todo):
             done[entry["name"]] = entry
             report.finished(entry["name"], entry["records"])
@@ -103,20 +104,23 @@ def _begin(config: BuildConfig, key: Key, space: Workspace, engine: Engine, repo
         if known == inventory:
             return state
         report.say("files were touched since the plan was made; checking what changed")
-        fresh = _plan(config, key, space, engine, conditions)
+        fresh = _plan(config, key, space, engine, report, conditions)
         if any(state[name] != fresh[name] for name in ("plan_sha256", "rejected")):
             raise ResumeRefusedError(f"{space.release} was begun with other files: {_difference(known, inventory)}")
     else:
         report.say("planning: listing the sources and reading every file once")
-        state = _plan(config, key, space, engine, conditions)
+        state = _plan(config, key, space, engine, report, conditions)
     (space.work / NEW_PLAN).replace(space.plan)
     write_committed(space.inventory, "".join(json.dumps(line) + "\n" for line in inventory))
     write_committed(space.state, json.dumps(state, indent=1, sort_keys=True))
     return state
 
 
-def _plan(config: BuildConfig, key: Key, space: Workspace, engine: Engine, conditions: dict[str, Any]) -> dict[str, Any]:
-    plan = make_plan(config, key, engine)
+def _plan(
+    config: BuildConfig, key: Key, space: Workspace, engine: Engine, report: Reporter, conditions: dict[str, Any]
+) -> dict[str, Any]:
+    """Write a plan under a temporary name and return what is to be remembered of it."""
+    plan = make_plan(config, key, engine, report)
     fresh = space.work / NEW_PLAN
     write_plan(plan, fresh)
     return {

@@ -25,6 +25,7 @@ class Reporter:
 
     console: Console = field(default_factory=lambda: Console(stderr=True))
     quiet: bool = False
+    _what: str = ""
     _done: int = 0
     _total: int = 0
     _finished: set[str] = field(default_factory=set)
@@ -36,14 +37,18 @@ class Reporter:
         if not self.quiet:
             self.console.print(message, highlight=False, markup=False)
 
-    def start(self, total: int, done: int) -> None:
-        """Set how many records there are and how many were done before."""
-        self._total, self._done, self._before, self._began = total, done, done, time.monotonic()
+    def start(self, what: str, total: int, done: int = 0) -> None:
+        """Begin a phase: what is counted, how many there are, how many were done before."""
+        self._what, self._total, self._done, self._before, self._began = what, total, done, done, time.monotonic()
         if done:
-            self.say(f"resuming: {done:,} of {total:,} records are done")
+            self.say(f"{what}: {done:,} of {total:,} were done before")
+
+    def tick(self) -> None:
+        """Count one."""
+        self._done += 1
 
     def finished(self, shard: str, records: int) -> None:
-        """Count a shard."""
+        """Count the records of a shard."""
         self._finished.add(shard.replace("/", "-"))
         self._done += records
 
@@ -66,7 +71,7 @@ class Reporter:
 
     def _watch(self, space: Workspace, stop: threading.Event) -> None:
         if self.console.is_terminal:
-            columns = (TextColumn("building"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
             with Progress(*columns, console=self.console, transient=True) as bar:
                 task = bar.add_task("", total=None, rate="")
                 while not stop.wait(POLL_S):
@@ -76,11 +81,15 @@ class Reporter:
                 if self._total:
                     now, rate = self._now(space), self._rate(space)
                     left = (self._total - now) / rate if rate else float("inf")
-                    print(f"{now:,} of {self._total:,} records, {rate:.1f}/s, {left:.0f} s left", file=sys.stderr, flush=True)
+                    line = f"{self._what}: {now:,} of {self._total:,}, {rate:.1f}/s, {left:.0f} s left"
+                    print(line, file=sys.stderr, flush=True)
 
     def _refresh(self, bar: Progress, task: TaskID, space: Workspace) -> None:
         if self._total:
-            bar.update(task, total=self._total, completed=self._now(space), rate=f"{self._rate(space):.1f}/s")
+            if bar.tasks[task].description != self._what:
+                bar.reset(task)  # the time left of one phase says nothing about the next
+            rate = f"{self._rate(space):.1f}/s"
+            bar.update(task, description=self._what, total=self._total, completed=self._now(space), rate=rate)
 
     def _now(self, space: Workspace) -> int:
         """Return the records behind all workers, finished shards and running ones."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -181,3 +182,19 @@ def expert() -> Sample:
 
 
 MAKERS = (ct, mr, ultrasound, xray, histology, many, alike, fundus, dermoscopy, bare, expert)
+
+
+def assert_clean_sentences(sample: Sample) -> None:
+    """Hold the four texts against what a copy editor would mark."""
+    for field in ("global_text", "local_text", "relation_text", "caption"):
+        text = getattr(sample, field)
+        if text is None:
+            continue
+        sentences = re.split(r"(?<=[a-z)%])\. ", text.removesuffix("."))
+        assert text.endswith(".")
+        assert all(sentence[0].isupper() for sentence in sentences), text
+        assert not re.search(r"  | ,| \.|,,|\.\.|\( | \)|None|nan", text), text
+        assert not re.search(
+            r"green|bounding box|caption|colour|centre|grey|tumour|oedema|haem", text, re.I
+        ), text
+        assert not re.search(r"\b(a [aeiou]|an [bcdfgjklmnpqrstvwxyz])", text), text

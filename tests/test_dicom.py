@@ -316,7 +316,9 @@ def test_frames_in_several_fragments_are_joined() -> None:
             np.testing.assert_array_equal(file.plane(index).pixels, expected.plane(index).pixels)
 
 
-def test_what_pydicom_has_to_say_stays_inside(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_pydicom_has_to_say_stays_inside(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Values that pydicom warns about, quoting them, reach neither warnings, nor logs, nor the console."""
     data = drawn(GREYS, StudyDate="20200101", PatientID="X", WindowCenter=40, WindowWidth=400)
     data = data.replace(b"20200101", b"DOE^JANE").replace(b"40 ", b"4\xff ")

@@ -134,7 +134,10 @@ def test_native_pixels_have_a_length() -> None:
     fragments = encapsulate([SMALL.tobytes()], has_bot=False)
     whole = data[: at - 8] + b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff" + fragments + b"\xfe\xff\xdd\xe0\0\0\0\0"
     assert outcome(whole) == "dicom.structure"
-    assert outcome(drawn(SMALL, PixelData=SMALL.tobytes()).replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.5\0")) == "dicom.structure"
+    assert (
+        outcome(drawn(SMALL, PixelData=SMALL.tobytes()).replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.5\0"))
+        == "dicom.structure"
+    )
 
 
 @pytest.mark.parametrize(
@@ -225,13 +228,13 @@ def test_more_or_fewer_frames_than_promised() -> None:
     """Encapsulated frames are counted: too few and too many are refused."""
     frames = list(generate_frames(header_of("MR_small_RLE.dcm").PixelData, number_of_frames=1)) * 3
     for promised, code in ((2, "dicom.pixel_excess"), (3, "plane"), (4, "dicom.pixel_short")):
-        data = drawn(
-            np.zeros((64, 64), np.int16), RLELossless, PixelData=encapsulate(frames), NumberOfFrames=promised
-        )
+        data = drawn(np.zeros((64, 64), np.int16), RLELossless, PixelData=encapsulate(frames), NumberOfFrames=promised)
         assert outcome(data) == code
 
 
-@pytest.mark.parametrize("syntax", ["1.2.840.113619.5.2", "1.2.3.4", "1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.94"])
+@pytest.mark.parametrize(
+    "syntax", ["1.2.840.113619.5.2", "1.2.3.4", "1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.94"]
+)
 def test_transfer_syntaxes_without_a_decoder(syntax: str) -> None:
     """Private, unknown, MPEG and JPIP transfer syntaxes are refused when the file is opened."""
     data = drawn(SMALL, ExplicitVRLittleEndian)

@@ -95,7 +95,10 @@ def test_a_scout_view_is_a_projection() -> None:
         ({"Laterality": "R"}, "right"),
         ({"ImageLaterality": "B", "Laterality": "R"}, None),
         ({"Laterality": "U"}, None),
-        ({"SharedFunctionalGroupsSequence": sequence({"FrameAnatomySequence": sequence({"FrameLaterality": "R"})})}, "right"),
+        (
+            {"SharedFunctionalGroupsSequence": sequence({"FrameAnatomySequence": sequence({"FrameLaterality": "R"})})},
+            "right",
+        ),
     ],
 )
 def test_laterality_tags(attributes: dict[str, Any], side: str | None) -> None:
@@ -125,7 +128,9 @@ def test_laterality_tags(attributes: dict[str, Any], side: str | None) -> None:
         ({"Modality": "US", "SequenceOfUltrasoundRegions": sequence(REGION | {"PhysicalDeltaX": 0.0})}, None),
     ],
 )  # fmt: skip
-def test_millimetres_only_where_they_are_the_patients(attributes: dict[str, Any], spacing: tuple[float, float] | None) -> None:
+def test_millimetres_only_where_they_are_the_patients(
+    attributes: dict[str, Any], spacing: tuple[float, float] | None
+) -> None:
     """Pixel Spacing of a cut, a calibrated projection, or one 2-D ultrasound region; anything else has none."""
     found = header(**attributes).spacing_mm
     assert found == (None if spacing is None else pytest.approx(spacing))

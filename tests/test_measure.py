@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -212,7 +213,7 @@ def test_a_box_has_no_texture_margin_or_shape() -> None:
 
     assert (found.texture, found.margin, found.shape) == (None, None, None)
     assert found.brightness == "higher"
-    assert found.share == 51 * 51 / SIDE**2
+    assert found.share == Fraction(51 * 51, SIDE**2)
 
 
 def test_several_in_one_have_only_a_brightness() -> None:
@@ -227,7 +228,7 @@ def test_a_whole_image_has_no_surroundings() -> None:
     """It is all of the picture, and that is all."""
     whole = boxed(np.ones((SIDE, SIDE), bool)).with_(origin="whole_image")
 
-    assert facts(picture(ellipse(), 160, 90), whole) == RegionFacts(share=1.0)
+    assert facts(picture(ellipse(), 160, 90), whole) == RegionFacts(share=Fraction(1))
 
 
 def test_sizes_are_those_of_the_box() -> None:

@@ -244,6 +244,25 @@ def test_sixteen_bit_colour_tiff_keeps_every_bit(options: dict[str, Any]) -> Non
     assert np.abs(plane.pixels - expected).max() <= 0.51
 
 
+def test_sixteen_bit_colour_in_other_tiff_keeps_the_high_byte() -> None:
+    """16-bit RGB in a TIFF that only Pillow unpacks (here PackBits) is its high byte, and the window says so."""
+    colours = RNG.integers(0, 65536, (20, 20, 3)).astype("<u2")
+    rows = b"".join(bytes([119]) + row.tobytes() for row in colours)  # PackBits: 120 bytes follow as they are
+    tags = [(256, 4, 1, 20), (257, 4, 1, 20), (258, 3, 1, 16), (259, 3, 1, 32773), (262, 3, 1, 2), (277, 3, 1, 3)]
+    file = opened(directory(*tags, (273, 4, 1, 122), (278, 4, 1, 20), (279, 4, 1, len(rows)), pixels=rows))
+    plane = file.plane()
+    np.testing.assert_array_equal(plane.pixels, (colours >> 8).astype(np.uint8))
+    assert plane.window is not None
+    assert (plane.window.width, plane.window.name) == (65535, "full_range")
+    with pytest.raises(RefusedError, match="16-bit colours"):
+        opened(directory(*tags, (273, 4, 1, 122), (278, 4, 1, 20), (279, 4, 1, 2420), pixels=grey_runs())).labels()
+
+
+def grey_runs() -> bytes:
+    """PackBits rows of a 20 x 20 image of 16-bit RGB whose three channels are equal."""
+    return b"".join(bytes([119]) + np.full(60, row * 1000, "<u2").tobytes() for row in range(20))
+
+
 def test_white_may_be_zero() -> None:
     """TIFF that stores white as zero is shown as it is meant, with 8 bits and with 16."""
     np.testing.assert_array_equal(opened(tiff(255 - GREY, photometric="miniswhite")).plane().pixels, GREY)

@@ -165,6 +165,15 @@ def test_no_array_breaks_a_window(values: np.ndarray) -> None:
         assert w.show(values, found).shape == values.shape
 
 
+@pytest.mark.parametrize("shape", [(1, 5000), (5000, 1), (70, 71), (3, 4, 50), (0, 5), (5, 0)])
+def test_blocks_do_not_show(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Greys are the same whether the array is shown at once or in blocks of a hundred values."""
+    values = np.random.default_rng(3).normal(0, 50, shape)
+    at_once = w.apply_linear(values, 0, 200)
+    monkeypatch.setattr(w, "BLOCK", 100)
+    np.testing.assert_array_equal(w.apply_linear(values, 0, 200), at_once)
+
+
 def test_large_arrays_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit every k-th value is looked at, k odd, in memory order, and the window hardly moves."""
     monkeypatch.setattr(w, "SAMPLE", 10_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import NamedTuple
 
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -18,9 +19,13 @@ class Figure(NamedTuple):
     unit: str | None = None
 
 
-def percent(share: float) -> Figure:
-    """Return a share of 0 to 1 in percent to one decimal, never rounded down to nothing or up to all."""
-    value = f"{100 * share:.1f}"
+def percent(share: Fraction) -> Figure:
+    """Return a share of 0 to 1 in percent to one decimal, never rounded down to nothing or up to all.
+
+    Exactly, halves up: counts of pixels often lie halfway, and there two ways of computing in floats differ.
+    """
+    tenths = math.floor(share * 1000 + Fraction(1, 2))
+    value = f"{tenths // 10}.{tenths % 10}"
     if value == "0.0" and share > 0:
         return Figure("less than 0.1%", "<0.1", "%")
     if value == "100.0" and share < 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from fractions import Fraction
 
 import numpy as np
 
@@ -11,7 +12,6 @@ from medtrinity25m.description import figures
 from medtrinity25m.description.cast import MOST_TOLD, Cast
 from medtrinity25m.description.prose import Prose, joined, listed
 from medtrinity25m.description.region import told_region
-from medtrinity25m.roi.geometry import area_fraction
 
 
 def local_text(cast: Cast) -> tuple[Prose, dict[int, str]]:
@@ -54,7 +54,7 @@ def _together(cast: Cast) -> Prose:
     for index, roi in enumerate(scene.rois):
         x0, y0, x1, y1 = roi.xyxy
         covered[y0:y1, x0:x1] |= scene.mask(index)
-    total = figures.percent(area_fraction(int(np.count_nonzero(covered)), *scene.gray.shape))
+    total = figures.percent(Fraction(np.count_nonzero(covered), scene.gray.size))
     shares = [scene.share(index) for index in range(len(scene.rois))]
     least, most = figures.percent(min(shares)), figures.percent(max(shares))
     prose = Prose("together they cover ").claim(total, "total_share", "measured:area_fraction")

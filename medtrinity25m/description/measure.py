@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class RegionFacts:
         shape: of the mask, in millimeters where spacing is known.
     """
 
-    share: float
+    share: Fraction
     size_px: tuple[int, int] | None = None
     size_mm: tuple[float, float] | None = None
     mean_hu: int | None = None
@@ -63,7 +64,7 @@ def measure(scene: Scene, index: int) -> RegionFacts:
     """Return the facts of region `index` of a scene."""
     roi = scene.rois[index]
     if roi.origin == "whole_image":
-        return RegionFacts(share=1.0)
+        return RegionFacts(share=Fraction(1))
     x0, y0, x1, y1 = roi.xyxy
     view = scene.surroundings(index)
     single = roi.mask is not None and roi.count == 1

@@ -6,8 +6,8 @@ without any region; `local_text` (`local.py`, `region.py`) holds every told regi
 window and the size of the picture.
 
 Every number and every judgment is a claim, and every claim can be recomputed from the shipped row. `value` is
-what a program compares, the words it stands for are in the text; `1.0` below is a number with one decimal, a
-percentage may also be `<0.1` or `>99.9`:
+what a program compares, the words it stands for are in the text; `1.0` below is a number with one decimal. A
+percentage is rounded exactly, halves up, and may also be `<0.1` or `>99.9`:
 
 ===================  =====================  ======  =====================================================
 attribute            value                  unit    recompute from

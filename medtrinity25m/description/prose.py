@@ -1,7 +1,9 @@
 """Text that knows what it claims: words are appended, and the ones that state something leave a mark.
 
+>>> from fractions import Fraction
 >>> from medtrinity25m.description.figures import percent
->>> prose = Prose("it covers ").claim(percent(0.123), "area_share", "measured:area_fraction", roi=0)
+>>> share = percent(Fraction(123, 1000))
+>>> prose = Prose("it covers ").claim(share, "area_share", "measured:area_fraction", roi=0)
 >>> claim = prose.claims("local_text")[0]
 >>> prose.text, prose.text[claim.start : claim.end], claim.value, claim.unit
 ('it covers 12.3%', '12.3%', '12.3', '%')

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
@@ -65,7 +66,7 @@ class HalfFacts:
     half: Half
     gap_px: float
     gap_mm: float | None
-    left_share: float
+    left_share: Fraction
 
 
 def halves(scene: Scene, index: int) -> HalfFacts:
@@ -75,9 +76,9 @@ def halves(scene: Scene, index: int) -> HalfFacts:
     gap = max(0.0, x0 - middle, middle - x1)
     half: Half = "left" if x1 <= middle else "right" if x0 >= middle else "both"
     columns = scene.mask(index).sum(axis=0)
-    # the part of each column left of the midline; on odd widths the midline halves a column
-    left = np.clip(middle - np.arange(x0, x1), 0.0, 1.0)
-    share = float((columns * left).sum() / columns.sum())
+    # half columns left of the midline, 0 to 2 of each: on odd widths the midline runs through a column
+    left = np.clip(scene.gray.shape[1] - 2 * np.arange(x0, x1), 0, 2)
+    share = Fraction(int((columns * left).sum()), 2 * int(columns.sum()))
     return HalfFacts(half, gap, None if scene.spacing_mm is None else gap * scene.spacing_mm[1], share)
 
 

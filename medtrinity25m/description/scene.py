@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medtrinity25m.roi.geometry import Mask, area_fraction, box_area_px
+from medtrinity25m.roi.geometry import Mask, box_area_px
 from medtrinity25m.triplet import ROI, XYXY, Sample, Window
 
 Gray = NDArray[np.uint8]
@@ -117,9 +118,9 @@ class Scene:
         roi = self.rois[index]
         return box_area_px(roi.xyxy) if roi.mask is None else int(np.count_nonzero(roi.mask))
 
-    def share(self, index: int) -> float:
-        """Return the share of the image a region covers, above 0 to 1."""
-        return area_fraction(self.area_px(index), *self.gray.shape)
+    def share(self, index: int) -> Fraction:
+        """Return the share of the image a region covers, above 0 to 1, exactly."""
+        return Fraction(self.area_px(index), self.gray.size)
 
     def surroundings(self, index: int) -> Surroundings:
         """Return a region and its ring: the pixels up to a ring's width around it, a pixel of gap between.

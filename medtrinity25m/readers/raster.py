@@ -53,8 +53,8 @@ _DEEP = (8, 16, 32, 64)  # sample depths tifffile gives without imagecodecs, as 
 _UNPACKED = (1, 8, 32946)  # TIFF Compression it unpacks by itself: none, Adobe deflate and its older number
 _FORMATS = {"png": "PNG", "jpeg": "JPEG", "tiff": "TIFF", "webp": "WEBP"}
 _LIBTIFF = re.compile(
-    rb"(?!\w*(?:Error|Warning|Exception): )"
-    rb"(?:(?:tempfile\.tif|JPEGLib|_?[A-Z]\w*[a-z0-9][A-Z]\w*|(?:TIFF|LZW|ZIP|ZSTD|LZMA|LERC|O?JPEG|JBIG)\w*): |Apparently |  Value )"
+    rb"(?!\w*(?:Error|Warning|Exception): )(?:(?:tempfile\.tif|JPEGLib|_?[A-Z]\w*[a-z0-9][A-Z]\w*"
+    rb"|(?:TIFF|LZW|ZIP|ZSTD|LZMA|LERC|O?JPEG|JBIG)\w*): |Apparently |  Value )"
 )
 """How lines of libtiff begin: with Pillow's name for the file or the function that speaks, or as a second line."""
 _STDERR = threading.Lock()  # two decoders must not exchange the console for one another's files

@@ -1,8 +1,8 @@
 """Decoding in a process that may die: gdcm, which JPEG Lossless and JPEG-LS need.
 
-**Why**: of 7,500 JPEG and JPEG-LS frames with a few flipped bits 35 ended the process that decoded them, by
-an uncaught C++ exception or a segmentation fault, and most of the others decoded to wrong pixels with nothing
-but a line on the standard error. In a process of its own the first is a refusal, and so is the second.
+**Why**: of 7,500 JPEG and JPEG-LS frames with a few flipped bits 35 ended the process that decoded them, by an
+uncaught C++ exception or a segmentation fault, and many decoded to wrong pixels with nothing but a line on the
+standard error. In a process of its own the first is a refusal, and so is the second.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -75,12 +76,22 @@ class Plan:
         return sum(len(shard.records) for shard in self.shards) + len(self.rejected)
 
 
-def make_plan(config: BuildConfig, key: Key, engine: Engine) -> Plan:
+class Watcher(Protocol):
+    """Somebody who wants to know how far planning is."""
+
+    def start(self, what: str, total: int) -> None:
+        """So many files of a source are about to be opened."""
+
+    def tick(self) -> None:
+        """One was."""
+
+
+def make_plan(config: BuildConfig, key: Key, engine: Engine, watcher: Watcher) -> Plan:
     """List, expand, de-duplicate, split and shard the records of all sources."""
     records: list[Record] = []
     rejected: list[Rejected] = []
     for source, root in config.resolved:
-        found, refused = _read_source(source, Jail(root), key, engine, config.limit)
+        found, refused = _read_source(source, Jail(root), key, engine, watcher, config.limit)
         records.extend(found)
         rejected.extend(refused)
     unique, duplicates = _without_duplicates(records)
@@ -91,14 +102,16 @@ def make_plan(config: BuildConfig, key: Key, engine: Engine) -> Plan:
 
 
 def _read_source(
-    source: Source, jail: Jail, key: Key, engine: Engine, limit: int | None
+    source: Source, jail: Jail, key: Key, engine: Engine, watcher: Watcher, limit: int | None
 ) -> tuple[list[Record], list[Rejected]]:
     """Return the records and refusals of a source; with a limit, of its first entries by path only."""
     listing = list_source(source, jail, engine.map)
     refusals = list(listing.refusals)
     records: list[Record] = []
     entries: list[Entry] = listing.entries[:limit]
+    watcher.start(f"planning {source.id}", len(entries))
     for entry, result in zip(entries, engine.map(Expand(source, jail, key), entries), strict=True):
+        watcher.tick()
         if isinstance(result, Crash):
             why = f"{entry.path}: reading it ended the process twice; the file is damaged or needs more memory than there is"
             refusals.append(Refusal(entry.path, "engine.crash", why))

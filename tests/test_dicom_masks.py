@@ -1,0 +1,426 @@
+"""Regions in DICOM: SEG and RTSTRUCT give the drawn masks on the planes they were drawn on, overlays their contours."""
+
+from __future__ import annotations
+
+import io
+import random
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from dicom_files import as_bytes, drawn, drawn_dataset, header_of, real, sequence
+from highdicom.seg import SegmentDescription, Segmentation
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import ExplicitVRBigEndian, RTStructureSetStorage
+from scipy import ndimage
+from skimage.draw import polygon2mask
+
+from medtrinity25m.errors import RefusedError
+from medtrinity25m.readers.dicom import DicomFile
+from medtrinity25m.readers.dicom_masks import (
+    PlaneGeometry,
+    PlaneIndex,
+    closed_contours,
+    contours,
+    matches,
+    planes,
+    segment_mask,
+    segments,
+    skipped_contours,
+)
+
+ROWS, COLUMNS, PLANES = 40, 50, 5
+SPACING = (0.8, 0.5)
+TILT = np.radians(20)
+ROW, COLUMN = np.array([np.cos(TILT), np.sin(TILT), 0]), np.array([-np.sin(TILT), np.cos(TILT), 0])
+FRAME = "1.2.826.0.1.3680043.8.498.77"
+SERIES = "1.2.826.0.1.3680043.8.498.78"
+
+
+def plane_file(index: int, **more: Any) -> bytes:
+    """One plane of a CT series, turned in its plane, 2.5 mm apart."""
+    position = np.array([-20.0, -30.0, 100.0]) + 2.5 * index * np.cross(ROW, COLUMN)
+    attributes = {
+        "SOPInstanceUID": f"{SERIES}.{index + 1}",
+        "SeriesInstanceUID": SERIES,
+        "StudyInstanceUID": f"{SERIES}.0",
+        "FrameOfReferenceUID": FRAME,
+        "Modality": "CT",
+        "PatientID": "drawn",
+        "PatientName": "Drawn^Patient",
+        "PatientBirthDate": "",
+        "PatientSex": "",
+        "StudyDate": "20200101",
+        "StudyTime": "120000",
+        "StudyID": "1",
+        "AccessionNumber": "",
+        "ReferringPhysicianName": "",
+        "InstanceNumber": index + 1,
+        "ImagePositionPatient": [round(float(x), 4) for x in position],
+        "ImageOrientationPatient": [round(float(x), 6) for x in (*ROW, *COLUMN)],
+        "PixelSpacing": list(SPACING),
+        "SliceThickness": 2.5,
+    }
+    pixels = np.full((ROWS, COLUMNS), index, np.int16)
+    return drawn(pixels, **(attributes | more))
+
+
+@pytest.fixture(scope="module")
+def files() -> list[bytes]:
+    return [plane_file(index) for index in range(PLANES)]
+
+
+@pytest.fixture(scope="module")
+def series(files: list[bytes]) -> list[PlaneGeometry]:
+    """The planes of the series, in no order."""
+    found = [plane for data in files for plane in planes(DicomFile(data).header)]
+    random.Random(1).shuffle(found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def masks() -> NDArray[np.bool_]:
+    """Two segments on each plane, (segments, planes, rows, columns)."""
+    noise = np.random.default_rng(4).random((2, PLANES, ROWS, COLUMNS))
+    return ndimage.uniform_filter(noise, (0, 0, 5, 5)) > 0.55
+
+
+def segmentation(files: list[bytes], masks: NDArray[Any], kind: str = "BINARY", **more: Any) -> Segmentation:
+    """A SEG over the series, written by highdicom."""
+    described = [
+        SegmentDescription(
+            segment_number=number,
+            segment_label=label,
+            segmented_property_category=codes.SCT.Organ,
+            segmented_property_type=codes.SCT.Liver,
+            algorithm_type="MANUAL",
+        )
+        for number, label in ((1, "Liver"), (2, "Lesion"))
+    ]
+    return Segmentation(
+        source_images=[pydicom.dcmread(io.BytesIO(data)) for data in files],
+        pixel_array=np.moveaxis(masks, 0, -1),
+        segmentation_type=kind,
+        segment_descriptions=described,
+        series_instance_uid=f"{SERIES}.99",
+        series_number=9,
+        sop_instance_uid=f"{SERIES}.98",
+        instance_number=1,
+        manufacturer="drawn",
+        manufacturer_model_name="drawn",
+        software_versions="1",
+        device_serial_number="1",
+        **more,
+    )
+
+
+def written(dataset: Dataset) -> bytes:
+    buffer = io.BytesIO()
+    dataset.save_as(buffer)
+    return buffer.getvalue()
+
+
+def found_masks(data: bytes, series: list[PlaneGeometry]) -> dict[tuple[str, str], NDArray[np.bool_]]:
+    """What a SEG marks: (label, SOP Instance UID) → mask."""
+    file = DicomFile(data)
+    marked: dict[tuple[str, str], list[int]] = {}
+    for segment in segments(file):
+        for at in matches(segment, series):
+            marked.setdefault((segment.label, series[at].sop_uid), []).append(segment.index)
+    return {key: segment_mask(file, indices) for key, indices in marked.items()}
+
+
+def assert_drawn(found: dict[tuple[str, str], NDArray[np.bool_]], masks: NDArray[np.bool_]) -> None:
+    assert len(found) == masks.shape[0] * PLANES
+    for number, label in enumerate(("Liver", "Lesion")):
+        for index in range(PLANES):
+            np.testing.assert_array_equal(found[label, f"{SERIES}.{index + 1}"], masks[number, index])
+
+
+def test_a_segmentation_gives_exactly_what_was_drawn(
+    files: list[bytes], series: list[PlaneGeometry], masks: NDArray[np.bool_]
+) -> None:
+    """Each segment lands on its own plane, pixel by pixel, found by reference and in any order of planes."""
+    data = written(segmentation(files, masks))
+    assert_drawn(found_masks(data, series), masks)
+    one = segments(DicomFile(data))[0]
+    assert (one.label, one.property_type, one.number) == ("Liver", "Liver", 1)
+
+
+def test_without_references_the_place_decides(
+    files: list[bytes], series: list[PlaneGeometry], masks: NDArray[np.bool_]
+) -> None:
+    """A SEG that names no source images is matched by position, within its frame of reference only."""
+    dataset = segmentation(files, masks)
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        del frame.DerivationImageSequence
+    data = written(dataset)
+    assert_drawn(found_masks(data, series), masks)
+    elsewhere = [plane.with_(frame_of_reference="1.2.3") for plane in series]
+    unknown = [plane.with_(frame_of_reference=None) for plane in series]
+    another = [plane.with_(series_uid="1.2.3") for plane in series]
+    moved = [plane.with_(position=(0.2, 0.0, 100.0)) for plane in series]
+    for strangers in (elsewhere, unknown, another, moved):
+        assert found_masks(data, strangers) == {}
+
+
+def test_a_reference_does_not_overrule_the_place(
+    files: list[bytes], series: list[PlaneGeometry], masks: NDArray[np.bool_]
+) -> None:
+    """Some writers list the whole series as source of each frame: it still lands on its own plane alone."""
+    dataset = segmentation(files, masks)
+    every = [item for f in dataset.PerFrameFunctionalGroupsSequence for item in f.DerivationImageSequence]
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        frame.DerivationImageSequence = every
+    assert_drawn(found_masks(written(dataset), series), masks)
+    smaller = [plane.with_(rows=ROWS - 1) for plane in series]
+    assert found_masks(written(dataset), smaller) == {}
+
+
+def test_fractions_count_from_half(files: list[bytes], series: list[PlaneGeometry]) -> None:
+    """FRACTIONAL pixels belong to the segment from half of the Maximum Fractional Value on."""
+    fractions = np.random.default_rng(5).random((2, PLANES, ROWS, COLUMNS))
+    data = written(segmentation(files, fractions, "FRACTIONAL", max_fractional_value=200))
+    stored = np.rint(fractions * 200)
+    assert_drawn(found_masks(data, series), stored >= 100)
+
+
+def test_segments_of_a_multi_frame_image_are_found_by_frame(masks: NDArray[np.bool_]) -> None:
+    """A plane is a frame of a file: references name it with a number that counts from 1."""
+    among = [
+        PlaneGeometry(sop_uid="1.2", frame=frame, rows=512, columns=512, frame_of_reference=FRAME) for frame in range(3)
+    ]
+    one = segments(DicomFile(real("liver.dcm")))[0]
+    for frame, expected in ((0, [0]), (2, [2]), (None, [0, 1, 2])):
+        assert matches(one.with_(references=(("1.2", frame),)), among) == expected
+        assert matches(one.with_(references=(("1.2", frame),)), PlaneIndex(among)) == expected
+
+
+@pytest.mark.parametrize("name", ["liver.dcm", "liver_expb.dcm"])
+def test_a_real_segmentation_is_read(name: str) -> None:
+    """liver.dcm: three frames of one segment, each with its source image; pixels equal pydicom's."""
+    file = DicomFile(real(name))
+    found = segments(file)
+    assert [(one.index, one.label, len(one.references)) for one in found] == [(i, "Liver", 1) for i in range(3)]
+    stored = header_of("liver.dcm").pixel_array.astype(bool)
+    for index in range(3):
+        np.testing.assert_array_equal(segment_mask(file, [index]), stored[index])
+    np.testing.assert_array_equal(segment_mask(file, [0, 1, 2]), stored.any(axis=0))
+    assert matches(found[0], []) == []
+
+
+def test_what_is_no_segmentation_is_refused(files: list[bytes], masks: NDArray[np.bool_]) -> None:
+    """An image, or a SEG of an unknown type or with frames of no segment, is refused by name."""
+    labelmap = segmentation(files, masks)
+    labelmap.SegmentationType = "LABELMAP"
+    lost = segmentation(files, masks)
+    del lost.SegmentSequence
+    for data in (files[0], written(labelmap), written(lost)):
+        with pytest.raises(RefusedError, match="dicom.bad_segment"):
+            segments(DicomFile(data))
+    with pytest.raises(RefusedError, match="dicom.not_rtstruct"):
+        contours(DicomFile(files[0]), [])
+
+
+def outline(index: int, xy: NDArray[np.float64]) -> list[float]:
+    """Pixel coordinates on a plane of the series as Contour Data."""
+    start = np.array(plane_position(index))
+    points = start + xy[:, :1] * SPACING[1] * ROW + xy[:, 1:] * SPACING[0] * COLUMN
+    return [round(float(value), 3) for value in points.ravel()]
+
+
+def plane_position(index: int) -> tuple[float, float, float]:
+    found = DicomFile(plane_file(index)).header.position
+    assert found is not None
+    return found
+
+
+def circle(x: float, y: float, radius: float) -> NDArray[np.float64]:
+    angle = np.linspace(0, 2 * np.pi, 90, endpoint=False)
+    return np.stack([x + radius * np.cos(angle), y + radius * np.sin(angle)], axis=1)
+
+
+def structure_set(*drawings: tuple[str, int, NDArray[np.float64], str, bool]) -> bytes:
+    """An RTSTRUCT: (ROI name, plane, outline in pixels, geometric type, whether the image is named)."""
+    names = list(dict.fromkeys(name for name, *_ in drawings))
+    contour_items: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for name, index, xy, kind, named in drawings:
+        image = {
+            "ReferencedSOPClassUID": "1.2.840.10008.5.1.4.1.1.2",
+            "ReferencedSOPInstanceUID": f"{SERIES}.{index + 1}",
+        }
+        item = {"ContourGeometricType": kind, "NumberOfContourPoints": len(xy), "ContourData": outline(index, xy)}
+        contour_items[name].append(item | ({"ContourImageSequence": sequence(image)} if named else {}))
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.Modality = RTStructureSetStorage, f"{SERIES}.97", "RTSTRUCT"
+    dataset.StructureSetROISequence = sequence(
+        *({"ROINumber": n, "ROIName": name, "ReferencedFrameOfReferenceUID": FRAME} for n, name in enumerate(names, 1))
+    )
+    dataset.ROIContourSequence = sequence(
+        *(
+            {"ReferencedROINumber": n, "ContourSequence": sequence(*contour_items[name])}
+            for n, name in enumerate(names, 1)
+        )
+    )
+    return as_bytes(dataset)
+
+
+def filled(rings: tuple[tuple[float, ...], ...]) -> NDArray[np.bool_]:
+    """Pixels whose centre is inside the rings, by the even-odd rule."""
+    canvas = np.zeros((ROWS, COLUMNS), bool)
+    for ring in rings:
+        canvas ^= polygon2mask(canvas.shape, np.reshape(ring, (-1, 2))[:, ::-1])
+    return canvas
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_structure_set_gives_the_drawn_outlines(series: list[PlaneGeometry], named: bool) -> None:
+    """Rings come back in pixels to 0.01, on their plane, by reference or by place; an inner ring is a hole."""
+    outer, inner, other = circle(24, 20, 12), circle(26, 18, 5), circle(10.25, 30.5, 4)
+    file = DicomFile(
+        structure_set(
+            ("Tumour", 3, outer, "CLOSED_PLANAR", named),
+            ("Tumour", 3, inner, "CLOSED_PLANAR", named),
+            ("Node", 1, other, "CLOSEDPLANAR_XOR", named),
+        )
+    )
+    found = {(one.label, series[one.plane].sop_uid): one.rings for one in contours(file, series)}
+    assert set(found) == {("Tumour", f"{SERIES}.4"), ("Node", f"{SERIES}.2")}
+    for ring, expected in zip(found["Tumour", f"{SERIES}.4"], (outer, inner), strict=True):
+        np.testing.assert_allclose(np.reshape(ring, (-1, 2)), expected, atol=0.01)
+    y, x = np.mgrid[:ROWS, :COLUMNS]
+    from_outer, from_inner = np.hypot(x - 24, y - 20) - 12, np.hypot(x - 26, y - 18) - 5
+    wrong = filled(found["Tumour", f"{SERIES}.4"]) != ((from_outer < 0) & (from_inner > 0))
+    assert (np.minimum(abs(from_outer), abs(from_inner))[wrong] < 0.02).all(), "only centres on the outline may differ"
+    assert skipped_contours(file, series) == {}
+
+
+def test_contours_that_cannot_be_placed_are_counted(series: list[PlaneGeometry]) -> None:
+    """Points and open lines, damaged data, and contours off every plane are left out and counted, not guessed."""
+    ring = circle(24, 20, 6)
+    data = structure_set(
+        ("A", 0, ring, "OPEN_PLANAR", True),
+        ("A", 0, ring[:1], "POINT", True),
+        ("A", 0, ring[:2], "CLOSED_PLANAR", True),
+        ("A", 17, ring, "CLOSED_PLANAR", True),
+        ("A", 17, ring, "CLOSED_PLANAR", False),
+        ("A", 2, ring, "CLOSED_PLANAR", False),
+    )
+    file = DicomFile(data)
+    assert [series[one.plane].sop_uid for one in contours(file, series)] == [f"{SERIES}.3"]
+    assert skipped_contours(file, PlaneIndex(series)) == {"not_closed": 2, "damaged": 1, "no_plane": 2}
+    stranger = [plane.with_(frame_of_reference="1.2.3") for plane in series]
+    assert contours(file, stranger) == []
+    moved = [plane.with_(position=(0.0, 0.0, 300.0)) for plane in series]
+    assert contours(file, moved) == [], "a name does not put a contour on a plane it does not lie in"
+    assert contours(file, []) == []
+
+
+def test_a_real_structure_set_without_its_images() -> None:
+    """rtstruct.dcm opens without a preamble; nothing lands on planes it does not name."""
+    file = DicomFile(real("rtstruct.dcm"))
+    assert contours(file, []) == []
+    assert skipped_contours(file, []) == {"not_closed": 2, "no_plane": 3}
+
+
+def test_the_lesion_of_a_real_overlay() -> None:
+    """examples_overlay.dcm: the closed contour is the lesion, the letter marks beside it are not."""
+    file = DicomFile(real("examples_overlay.dcm"))
+    mask = closed_contours(file.overlay(0x6000, 0))
+    y, x = np.nonzero(mask)
+    assert (x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1) == (45, 138, 37, 37)
+    assert mask.sum() == 1066
+    assert not closed_contours(np.zeros((9, 9), bool)).any()
+
+
+def test_contours_are_told_from_letters() -> None:
+    """Two outlines of like size are both regions; an open line, a letter and its counter are none."""
+    sheet = Image.new("1", (120, 90))
+    pen = ImageDraw.Draw(sheet)
+    pen.ellipse((10, 10, 40, 40), outline=1)
+    pen.ellipse((60, 15, 85, 45), outline=1)
+    pen.ellipse((100, 60, 104, 66), outline=1)  # the letter O
+    pen.line((5, 70, 90, 80), fill=1)
+    found = closed_contours(np.asarray(sheet))
+    assert ndimage.label(found)[1] == 2
+    assert found[25, 25]
+    assert found[30, 72]
+    assert not found[60:].any()
+    letters = Image.new("1", (40, 20))
+    ImageDraw.Draw(letters).ellipse((5, 5, 9, 11), outline=1)
+    assert not closed_contours(np.asarray(letters)).any()
+
+
+def test_an_overlay_is_drawn_where_its_origin_says() -> None:
+    """Overlay planes equal pydicom's; an origin moves them and cuts what leaves the image."""
+    file = DicomFile(real("examples_overlay.dcm"))
+    assert file.overlay_groups == (0x6000,)
+    np.testing.assert_array_equal(file.overlay(0x6000, 0), header_of("examples_overlay.dcm").overlay_array(0x6000))
+    bits = np.random.default_rng(2).integers(0, 2, (5, 9), np.uint8)
+    for top, left in ((1, 1), (-1, 4), (8, 8), (20, 1), (1, -12)):
+        file = DicomFile(with_overlay(bits, top, left))
+        canvas = np.zeros((64, 64), bool)
+        canvas[20 + top - 1 : 25 + top - 1, 20 + left - 1 : 29 + left - 1] = bits
+        np.testing.assert_array_equal(file.overlay(0x6002, 0), canvas[20:30, 20:32])
+    with pytest.raises(RefusedError, match="dicom.bad_overlay"):
+        file.overlay(0x6000, 0)
+
+
+def test_overlays_of_frames_and_of_big_endian_files() -> None:
+    """A multi-frame overlay covers the frames it says; big-endian words are read in their order."""
+    bits = np.random.default_rng(3).integers(0, 2, (2, 5, 9), np.uint8)
+    file = DicomFile(with_overlay(bits, 1, 1, frames=3, covers=(2, 2)))
+    assert not file.overlay(0x6002, 0).any()
+    for index in (1, 2):
+        np.testing.assert_array_equal(file.overlay(0x6002, index)[:5, :9], bits[index - 1])
+    swapped = with_overlay(bits[0], 1, 1, syntax=ExplicitVRBigEndian)
+    np.testing.assert_array_equal(DicomFile(swapped).overlay(0x6002, 0)[:5, :9], bits[0])
+
+
+def with_overlay(
+    bits: NDArray[np.uint8], top: int, left: int, frames: int = 1, covers: tuple[int, int] | None = None, **more: Any
+) -> bytes:
+    """An image of 10 x 12 pixels with an overlay; `covers` is its first frame and their number."""
+    packed = np.packbits(bits.ravel(), bitorder="little")
+    packed = np.concatenate([packed, np.zeros(len(packed) % 2, np.uint8)])
+    data = packed.view("<u2").byteswap().tobytes() if more else packed.tobytes()
+    dataset = drawn_dataset(np.zeros((frames, 10, 12), np.uint8), NumberOfFrames=frames)
+    elements: list[tuple[int, str, Any]] = [
+        (0x0010, "US", bits.shape[-2]),
+        (0x0011, "US", bits.shape[-1]),
+        (0x0040, "CS", "G"),
+        (0x0050, "SS", [top, left]),
+        (0x0100, "US", 1),
+        (0x0102, "US", 0),
+        (0x3000, "OW", data),
+    ]
+    if covers is not None:
+        elements += [(0x0015, "IS", covers[1]), (0x0051, "US", covers[0])]
+    for element, vr, value in elements:
+        dataset.add_new(0x60020000 | element, vr, value)
+    return as_bytes(dataset, **more)
+
+
+def test_damaged_masks_never_raise_anything_else() -> None:
+    """Flipped bits in SEG and RTSTRUCT headers give regions or refusals."""
+    chance = random.Random(6)
+    among = [PlaneGeometry(sop_uid="1", rows=512, columns=512, position=(0, 0, 0), orientation=(1, 0, 0, 0, 1, 0))]
+    for name in ("liver_1frame.dcm", "rtstruct.dcm"):
+        data = real(name)
+        for _ in range(150):
+            damaged = bytearray(data)
+            damaged[chance.randrange(min(len(data), 4200))] ^= 1 << chance.randrange(8)
+            try:
+                file = DicomFile(bytes(damaged))
+                if file.header.kind == "segmentation":
+                    found = segments(file)
+                    segment_mask(file, [one.index for one in found])
+                    matches(found[0], among)
+                elif file.header.kind == "rtstruct":
+                    contours(file, among)
+            except RefusedError as refusal:
+                assert refusal.code.startswith("dicom.")
