@@ -1,4 +1,4 @@
-"""The contenders of `run.py`, each run in a process of its own: `python contenders.py NAME FOLDER` prints one JSON line.
+"""The contenders of `run.py`, each in a process of its own: `python contenders.py NAME FOLDER` prints a line of JSON.
 
 `prepare` writes the inputs, a reference release and its finished rows; `check` compares what the contenders left
 with that release; the others are measured. What a contender needs is imported and loaded before its clock starts.
@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from inputs import CONFIG, DEMO_CONFIG, mix_in_words, prepare
+from inputs import CONFIG, DEMO_CONFIG, prepare
 from PIL import Image, features
 
 from medtrinity25m.build import build, stages
@@ -43,7 +43,7 @@ from medtrinity25m.release.rows import data_row, row_bytes
 from medtrinity25m.triplet import Facts, Sample, Triplet, TripletROI
 
 Row = dict[str, Any]
-SAME = "same rows"
+NOTHING_WRITTEN = "build-neither"
 SAMPLE = 16  # pixels of every so manieth row are compared; texts, boxes and claims of every row
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes of `ru_maxrss`, getrusage(2)
 WARM_ROWS = 10  # for a writer's warm-up: enough for a table with regions of interest and without
@@ -53,7 +53,7 @@ ROWS, REFERENCE, RELEASE = "rows.pickle", "reference", "release"
 def samples(config: BuildConfig) -> Iterator[Sample]:
     """Yield what both builds write: the plan's records, read, through the stages, the refused ones left out."""
     with Engine(1).running() as engine:
-        plan = make_plan(config, config.key(), engine)
+        plan = make_plan(config, config.key(), engine, Reporter(quiet=True))
     sources = {source.id: (source, root) for source, root in config.resolved}
     steps = stages(config)
     for shard in plan.shards:
@@ -151,7 +151,7 @@ def write_datasets(config: BuildConfig, rows: list[Row]) -> Callable[[], None]:
 CONTENDERS: dict[str, Callable[[BuildConfig, list[Row]], Callable[[], None]]] = {
     "build-ours": build_ours,
     "build-datasets": build_datasets,
-    "build-neither": build_neither,
+    NOTHING_WRITTEN: build_neither,
     "write-ours": write_ours,
     "write-datasets": write_datasets,
 }
@@ -164,13 +164,14 @@ def measure(name: str, folder: Path) -> dict[str, float]:
     imported when it is needed, and no import should count.
     """
     rows = list(finished_rows(folder)) if name.startswith("write") else []
+    before = _peak_bytes()
     with tempfile.TemporaryDirectory() as scratch:
         CONTENDERS[name](load_config(folder / DEMO_CONFIG, out=Path(scratch) / RELEASE), rows[:WARM_ROWS])()
     out = folder / name / RELEASE
     shutil.rmtree(out.parent, ignore_errors=True)  # of the round before
     out.parent.mkdir()
     call = CONTENDERS[name](load_config(folder / CONFIG, out=out), rows)
-    before, cpu_s, wall_s = _peak_bytes(), _cpu_s(), time.perf_counter()
+    cpu_s, wall_s = _cpu_s(), time.perf_counter()
     call()
     return {
         "cpu_s": _cpu_s() - cpu_s,
@@ -204,7 +205,7 @@ def _rows(paths: Iterable[Path]) -> Iterator[Row]:
 
 def set_up(folder: Path, rows: int) -> dict[str, Any]:
     """Write the inputs, build the reference from them, keep its rows as our writer gets them; return the facts."""
-    prepare(folder, rows)
+    mix = prepare(folder, rows)
     config = load_config(folder / CONFIG, out=folder / REFERENCE)
     outcome = build(config, workers=1, reporter=Reporter(quiet=True))
     with (folder / ROWS).open("wb") as file:
@@ -213,7 +214,7 @@ def set_up(folder: Path, rows: int) -> dict[str, Any]:
     beside = sum(path.stat().st_size for path in (folder / REFERENCE / "metadata").rglob("*.parquet"))
     deflate = f"zlib-ng {ng}" if (ng := features.version_feature("zlib_ng")) else "zlib"
     counted = outcome.manifest["rows"]
-    return {**counted, "mix": mix_in_words(), "deflate": deflate, "metadata_bytes": beside}
+    return {**counted, "mix": mix, "deflate": deflate, "metadata_bytes": beside}
 
 
 def finished_rows(folder: Path) -> Iterator[Row]:
@@ -223,16 +224,16 @@ def finished_rows(folder: Path) -> Iterator[Row]:
             yield pickle.load(file)
 
 
-def check(folder: Path) -> dict[str, str]:
-    """Compare the rows of every contender with the reference; return what was found, in words."""
+def check(folder: Path) -> dict[str, list[str]]:
+    """Compare what each contender wrote last with the reference; return the differences, in words."""
     expected = _digests(_data(folder / REFERENCE))
-    verdicts = {}
+    found = []
     for name in CONTENDERS:
-        if paths := _data(folder / name / RELEASE):
-            found = _digests(paths)
-            wrong = [key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key)]
-            verdicts[name] = f"{len(wrong)} rows differ, {wrong[0]} for one" if wrong else SAME
-    return verdicts
+        written = _digests(_data(folder / name / RELEASE)) if name != NOTHING_WRITTEN else expected
+        ids = sorted(expected.keys() | written.keys())
+        if wrong := [row for row in ids if expected.get(row) != written.get(row)]:
+            found.append(f"{name} differs in {len(wrong)} rows, of which {wrong[0]} is one")
+    return {"differences": found}
 
 
 def _digests(paths: Iterable[Path]) -> dict[str, str]:

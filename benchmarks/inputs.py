@@ -13,6 +13,7 @@ import json
 import shutil
 import struct
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ class Share:
     Args:
         per_mille: of all rows.
         rows: that one copy gives: slices or frames that the source's rule keeps and that are not blank.
-        what: words for the table's caption.
+        what: words for the caption of the tables.
     """
 
     per_mille: int
@@ -45,24 +46,24 @@ class Share:
 
 
 MIX: dict[str, Share] = {
-    "693_UNCR.dcm": Share(100, 1, "CT 512"),
-    "eCT_Supplemental.dcm": Share(100, 2, "CT 512"),
-    "bad_sequence.dcm": Share(60, 1, "CT 512, JPEG Lossless"),
-    "explicit_VR-UN.dcm": Share(60, 1, "CT 512, JPEG 2000"),
-    "J2K_pixelrep_mismatch.dcm": Share(40, 1, "CT 512, JPEG 2000"),
+    "693_UNCR.dcm": Share(140, 1, "CT 512"),
+    "eCT_Supplemental.dcm": Share(140, 2, "CT 512"),
+    "bad_sequence.dcm": Share(80, 1, "CT 512, JPEG Lossless"),
+    "explicit_VR-UN.dcm": Share(30, 1, "CT 512, JPEG 2000"),
+    "J2K_pixelrep_mismatch.dcm": Share(20, 1, "CT 512, JPEG 2000"),
     "CT_small.dcm": Share(20, 1, "small CT and MR"),
     "MR_small.dcm": Share(10, 1, "small CT and MR"),
     "emri_small.dcm": Share(30, 10, "small CT and MR"),
     "MR2_UNCR.dcm": Share(20, 1, "MR 1024"),
     "examples_overlay.dcm": Share(100, 1, "MR 484x300 with an outlined lesion"),
-    "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz": Share(75, 15, "slices of NIfTI volumes 233x197"),
-    "ihc.png": Share(120, 1, "histopathology 512 RGB"),
-    "field.tif": Share(100, 1, "microscopy 512 with a mask of 125 nuclei"),
+    "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz": Share(90, 15, "slices of NIfTI volumes 233x197"),
+    "ihc.png": Share(100, 1, "histopathology 512 RGB"),
+    "field.tif": Share(50, 1, "microscopy 512 with a mask of 125 nuclei"),
     "US1_UNCR.dcm": Share(30, 1, "ultrasound 640 to 1024"),
     "examples_palette.dcm": Share(30, 1, "ultrasound 640 to 1024"),
     "JPGLosslessP14SV1_1s_1f_8b.dcm": Share(30, 1, "ultrasound 640 to 1024"),
     "color3d_jpeg_baseline.dcm": Share(40, 8, "ultrasound 640 to 1024"),
-    "retina.jpg": Share(20, 1, "fundus"),
+    "retina.jpg": Share(25, 1, "fundus"),
     "microaneurysms.png": Share(10, 1, "fundus"),
     "RG1_UNCR.dcm": Share(3, 1, "radiographs 1800"),
     "RG3_UNCR.dcm": Share(2, 1, "radiographs 1800"),
@@ -70,30 +71,27 @@ MIX: dict[str, Share] = {
 """Mostly the 512 x 512 of the large public collections; a radiograph costs as much as ten of them, and is rare."""
 
 
-def mix_in_words() -> str:
-    """Return the mix as percentages, the largest first."""
-    total: dict[str, int] = {}
-    for share in MIX.values():
-        total[share.what] = total.get(share.what, 0) + share.per_mille
-    ranked = sorted(total.items(), key=lambda item: -item[1])
-    return "; ".join(f"{per_mille / 10:g} % {what}" for what, per_mille in ranked)
+def prepare(folder: Path, rows: int) -> str:
+    """Write below `folder` inputs for about `rows` rows and the configs that build them and the originals.
 
-
-def prepare(folder: Path, rows: int) -> None:
-    """Write below `folder` inputs for about `rows` rows, and the configs that build them and the originals."""
+    Returns what the inputs are, in words.
+    """
     config = collect(folder / "unused", folder / "originals", print)
-    entries = []
+    entries, counts = [], Counter[str]()
     for entry in config.sources:
         root = folder / "inputs" / entry.source
         for original in sorted(path for path in entry.root.rglob("*") if path.name in MIX):
             where = original.relative_to(entry.root)
             if where.parts[0] != MASKS:
-                _repeat(original, root / where, _copies(where.name, rows))
+                copies = _copies(where.name, rows)
+                _repeat(original, root / where, copies)
+                counts[MIX[where.name].what] += copies * MIX[where.name].rows
         _write_tables(entry.source, root)
         entries.append(SourceEntry(source=entry.source, root=root))
     repeated = config.model_copy(update={"sources": tuple(entries)})
     for name, one in ((CONFIG, repeated), (DEMO_CONFIG, config)):
         (folder / name).write_text(json.dumps(one.model_dump(mode="json")), encoding="utf-8")  # JSON is YAML
+    return ", ".join(f"{count / counts.total():.1%} {what}" for what, count in counts.most_common())
 
 
 def _copies(name: str, rows: int) -> int:

@@ -25,6 +25,7 @@ from typing import Any, ClassVar
 import datasets
 import fsspec
 from datasets.packaged_modules.parquet.parquet import Parquet, ParquetConfig
+
 from medtrinity25m.features import FEATURES, METADATA_FEATURES, PASSAGE_FEATURES, Feature
 from medtrinity25m.registry import vocabulary
 from medtrinity25m.release.configs import ReleaseConfig, release_configs
@@ -56,7 +57,9 @@ class MedTrinity25M(Parquet):  # type: ignore[misc]  # see above
 
     def __init__(self, *args: Any, data_dir: str | Path | None = None, **kwargs: Any) -> None:
         if data_dir is None:
-            raise ValueError("data_dir is missing; give the folder or URL of a release: MedTrinity25M(data_dir='medtrinity-25m')")
+            raise ValueError(
+                "data_dir is missing; give the folder or URL of a release: MedTrinity25M(data_dir='medtrinity-25m')"
+            )
         # a relative folder would be resolved against nothing, and be empty without a word
         self._root = str(data_dir) if "://" in str(data_dir) else str(Path(data_dir).resolve())
         self._manifest = _read_manifest(self._root)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from datasets import load_dataset
+from PIL import Image
+
 from medtrinity25m.build import build
 from medtrinity25m.config import load_config
-from PIL import Image
 
 SOURCE = """
 id = "drawn"

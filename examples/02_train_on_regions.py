@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from datasets import load_dataset
+
 from medtrinity25m.build import build
 from medtrinity25m.demo import collect
 

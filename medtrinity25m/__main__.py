@@ -75,7 +75,9 @@ def demo(
     config = collect(dest, Workspace(dest).work / "inputs", say=lambda line: typer.echo(line, err=True))
     _build_and_tell(config, workers)
     _show_modalities(dest)
-    out.print(f"\nThe dataset is in [bold]{escape(str(dest.resolve()))}[/]. From the folder that holds it:", highlight=False)
+    out.print(
+        f"\nThe dataset is in [bold]{escape(str(dest.resolve()))}[/]. From the folder that holds it:", highlight=False
+    )
     out.print(f'  load_dataset("{escape(dest.name)}", streaming=True)', highlight=False)
 
 
@@ -87,7 +89,14 @@ def sources() -> None:
 
     table = Table("id", "modality", "licence", "redistribution", "access", "size", "title")
     for source in packaged_sources().values():
-        cells = (source.id, source.modality or "by header", source.license, source.redistribution, source.access, source.size or "–")
+        cells = (
+            source.id,
+            source.modality or "by header",
+            source.license,
+            source.redistribution,
+            source.access,
+            source.size or "–",
+        )
         table.add_row(*map(escape, (*cells, source.title)))
     out.print(table)
 
@@ -170,7 +179,9 @@ def explain(
     if as_json:
         typer.echo(json.dumps(row, ensure_ascii=False, indent=1))
         return
-    plain = {name: value for name, value in row.items() if name not in (*TEXTS, "claims", "rois", "passages", "knowledge")}
+    plain = {
+        name: value for name, value in row.items() if name not in (*TEXTS, "claims", "rois", "passages", "knowledge")
+    }
     for name, value in plain.items():
         out.print(f"[bold]{name}[/]: {escape(str(value))}", highlight=False)
     for index, roi in enumerate(row["rois"]):

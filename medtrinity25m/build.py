@@ -38,7 +38,17 @@ from medtrinity25m.release.shards import Marker, ShardBuilder
 from medtrinity25m.release.workspace import Workspace, committed, sha256_file, write_committed
 from medtrinity25m.roi.annotations import Locate
 
-SHAPING_LIBRARIES = ("pyarrow", "pillow", "numpy", "scipy", "isal", "pydicom", "nibabel", "python-gdcm", "pylibjpeg-openjpeg")
+SHAPING_LIBRARIES = (
+    "pyarrow",
+    "pillow",
+    "numpy",
+    "scipy",
+    "isal",
+    "pydicom",
+    "nibabel",
+    "python-gdcm",
+    "pylibjpeg-openjpeg",
+)
 """Packages whose version can change a pixel or a byte of the release."""
 NEW_PLAN = "plan.parquet.part"  # swept away if the build stops before it is accepted
 
@@ -163,7 +173,11 @@ def _difference(known: list[tuple[Any, ...]], now: list[tuple[str, str, int, int
         "removed": sorted(before.keys() - after.keys()),
         "changed": sorted(name for name in after.keys() & before.keys() if after[name] != before[name]),
     }
-    said = [f"{len(names)} {what} ({names[0][1]}{', …' if len(names) > 1 else ''})" for what, names in parts.items() if names]
+    said = [
+        f"{len(names)} {what} ({names[0][1]}{', …' if len(names) > 1 else ''})"
+        for what, names in parts.items()
+        if names
+    ]
     return f"{', '.join(said)}; build into a new folder, or delete this one and its .work folder first"
 
 

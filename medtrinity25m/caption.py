@@ -105,8 +105,7 @@ def labels(facts: Facts) -> Prose:
         return Prose()
     column = {facts.disease: "metadata:disease"}
     named = [
-        Prose().claim(term.name, "disease", column.get(term.id, "metadata:diseases"), value=term.id)
-        for term in terms
+        Prose().claim(term.name, "disease", column.get(term.id, "metadata:diseases"), value=term.id) for term in terms
     ]
     return Prose("labeled ").add(listed(named))
 

@@ -90,12 +90,18 @@ class BuildConfig(Frozen):
     def _source(self, name: str) -> Source:
         if name in packaged_sources():
             return packaged_sources()[name]
-        candidates = [self.path(Path(name)), self.path(Path(f"{name}.toml")), self.path(Path("sources") / f"{name}.toml")]
+        candidates = [
+            self.path(Path(name)),
+            self.path(Path(f"{name}.toml")),
+            self.path(Path("sources") / f"{name}.toml"),
+        ]
         for candidate in candidates:
             if candidate.is_file():
                 return load_source(candidate)
         known = ", ".join(packaged_sources())
-        raise ConfigError(f"source {name!r}: no such TOML beside the config, and no packaged source of that id ({known})")
+        raise ConfigError(
+            f"source {name!r}: no such TOML beside the config, and no packaged source of that id ({known})"
+        )
 
     def key(self) -> Key:
         """Return the key for ids and pseudonyms."""

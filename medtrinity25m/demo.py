@@ -93,7 +93,11 @@ INPUTS: tuple[Inputs, ...] = (
     Inputs("dsb2018_nuclei", (_stardist("img2d.tif", "images/field.tif"), _stardist("mask2d.tif", "masks/field.tif"))),
     Inputs(
         "mni152",
-        (Files("nilearn", "datasets/data", ("mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz",), "pip install nilearn"),),
+        (
+            Files(
+                "nilearn", "datasets/data", ("mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz",), "pip install nilearn"
+            ),
+        ),
     ),
 )
 
@@ -116,7 +120,9 @@ def collect(out: Path, inputs: Path, say: Callable[[str], None]) -> BuildConfig:
                 write_committed(root / name, text)
         entries.append(SourceEntry(source=item.source, root=root.resolve()))
     if not entries:
-        raise ConfigError("none of the packages that carry the demo's images is installed: pip install 'medtrinity25m[demo]'")
+        raise ConfigError(
+            "none of the packages that carry the demo's images is installed: pip install 'medtrinity25m[demo]'"
+        )
     key = inputs.parent / "demo.key"
     if not key.is_file():
         write_committed(key, PUBLIC_KEY)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -43,8 +43,9 @@ class Engine:
         finally:
             self._stop()
 
-    def map(self, function: Callable[[Any], Any], units: Sequence[Any]) -> Iterator[Any]:
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterator[Any]:
         """Yield `function(unit)` for every unit, in order; a `Crash` where the process died twice."""
+        units = list(items)
         if self.workers == 1:
             for unit in units:
                 yield function(unit)

@@ -29,7 +29,9 @@ def explain(folder: Path, row_id: str) -> dict[str, Any]:
     matches = [found for found in table["id"].to_pylist() if found.startswith(row_id)]
     if len(matches) != 1:
         how = "no row has" if not matches else f"{len(matches)} rows have"
-        raise ConfigError(f"{folder}: {how} an id that begins with {row_id!r}; `medtrinity25m stream {folder}` lists ids")
+        raise ConfigError(
+            f"{folder}: {how} an id that begins with {row_id!r}; `medtrinity25m stream {folder}` lists ids"
+        )
     row = _row(folder, manifest, matches[0])
     passages = {p["passage_id"]: p for p in pq.read_table(folder / manifest["knowledge"]["path"]).to_pylist()}
     return row | {

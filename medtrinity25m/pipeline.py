@@ -21,7 +21,9 @@ from medtrinity25m.triplet import Sample
 class Stage(Protocol):
     """Anything that turns samples into as many samples, in order, lazily."""
 
-    def __call__(self, samples: Iterable[Sample], /) -> Iterator[Sample]: ...
+    def __call__(self, samples: Iterable[Sample], /) -> Iterator[Sample]:
+        """Yield what becomes of each sample."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class each:  # noqa: N801 - reads as a verb in a list of stages: each(locate)
     function: Callable[[Sample], Sample]
 
     def __call__(self, samples: Iterable[Sample], /) -> Iterator[Sample]:
+        """Yield the function's results, refusals as marks."""
         for sample in samples:
             if sample.rejected is not None:
                 yield sample
@@ -57,6 +60,7 @@ class batched:  # noqa: N801 - reads as a verb in a list of stages: batched(desc
     size: int
 
     def __call__(self, samples: Iterable[Sample], /) -> Iterator[Sample]:
+        """Yield the function's results in the places of what it was given."""
         source = iter(samples)
         while batch := list(islice(source, self.size)):
             live = [sample for sample in batch if sample.rejected is None]

@@ -8,6 +8,7 @@ code, so adding a source never means touching the package: see CONTRIBUTING.md.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -30,6 +31,10 @@ HEALTHY_WORDS = ("normal", "no finding", "no findings", "healthy")
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+SPLIT_WORDS: dict[str, Split] = {
+    "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
 LICENSE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9.+-]*$"
 
 
@@ -83,7 +88,9 @@ class Vocabulary:
 
     def __getitem__(self, term_id: str) -> Term:
         if term_id not in self.terms:
-            raise UnknownTermError(f"{term_id!r} is not a {self.name} term; nearest: {', '.join(self.nearest(term_id))}")
+            raise UnknownTermError(
+                f"{term_id!r} is not a {self.name} term; nearest: {', '.join(self.nearest(term_id))}"
+            )
         return self.terms[term_id]
 
     def find(self, word: str) -> str | None:
@@ -218,6 +225,13 @@ class Source(Frozen):
     spacing_mm: tuple[float, float] | None = None
     """(row, column) spacing where the format cannot say it (PNG of known resolution)."""
 
+    @field_validator("window")
+    @classmethod
+    def _window_has_width(cls, window: WindowRule) -> WindowRule:
+        if isinstance(window, tuple) and not (math.isfinite(window[0]) and math.isfinite(window[1]) and window[1] > 0):
+            raise ValueError(f"window {list(window)} needs a finite center and a width above 0")
+        return window
+
     @field_validator("modality")
     @classmethod
     def _known_modality(cls, modality: str | None) -> str | None:
@@ -249,10 +263,7 @@ class Source(Frozen):
         """Return the split an official split name stands for, or None when the source does not name it."""
         if raw in self.splits:
             return self.splits[raw]
-        plain = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
-        plain |= {"validation": "validation", "test": "test", "testing": "test"}
-        found: Any = plain.get(raw.casefold())
-        return found
+        return SPLIT_WORDS.get(raw.casefold())
 
 
 def parse_source(raw: Mapping[str, Any], where: str) -> Source:

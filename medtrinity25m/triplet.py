@@ -250,7 +250,7 @@ class Sample(Facts):
 def _canonical(value: object) -> object:
     """Reduce records and arrays to what `repr` prints completely."""
     if isinstance(value, np.ndarray):
-        return ("array", value.dtype.str, value.shape, hashlib.sha256(np.ascontiguousarray(value)).hexdigest())
+        return ("array", value.dtype.str, value.shape, hashlib.sha256(value.tobytes()).hexdigest())
     if isinstance(value, BaseModel):
         return {name: _canonical(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, tuple | list):
@@ -294,7 +294,9 @@ class Triplet(Facts):
         for claim in self.claims:
             text = getattr(self, claim.field) or ""
             if not claim.start < claim.end <= len(text):
-                raise ValueError(f"claim {claim.attribute} spans {claim.start}:{claim.end} of {claim.field} ({len(text)} characters)")
+                raise ValueError(
+                    f"claim {claim.attribute} spans {claim.start}:{claim.end} of {claim.field} ({len(text)} characters)"
+                )
             if claim.roi is not None and not 0 <= claim.roi < len(self.rois):
                 raise ValueError(f"claim {claim.attribute} is about roi {claim.roi}; the row has {len(self.rois)}")
         return self

@@ -72,9 +72,9 @@ def ct() -> Sample:
 def mr() -> Sample:
     """A tumor in its edema, apart from a second, ragged edema."""
     tumor, ring = disc(80, 60, 12), disc(80, 60, 30) & ~disc(80, 60, 12)
-    ragged = ndimage.binary_dilation(
-        np.random.default_rng(5).random((HEIGHT, WIDTH)) > 0.985, iterations=2
-    ) & disc(190, 140, 25)
+    ragged = ndimage.binary_dilation(np.random.default_rng(5).random((HEIGHT, WIDTH)) > 0.985, iterations=2) & disc(
+        190, 140, 25
+    )
     patch = ndimage.label(ragged)[0]
     second = patch == 1 + np.argmax(np.bincount(patch.ravel())[1:])
     return described(
@@ -93,13 +93,9 @@ def ultrasound() -> Sample:
     """A dark oval with a blurred edge in the right breast."""
     lesion = disc(130, 100, 34, 22)
     soft = ndimage.gaussian_filter(np.where(lesion, 40.0, 120.0), 5)
-    pixels = np.clip(np.round(soft + np.random.default_rng(8).normal(0, 4, soft.shape)), 0, 255).astype(
-        np.uint8
-    )
+    pixels = np.clip(np.round(soft + np.random.default_rng(8).normal(0, 4, soft.shape)), 0, 255).astype(np.uint8)
     mark = Annotation(label="breast_mass", mask=lesion)
-    return described(
-        pixels, mark, modality="ultrasound", organs=("breast",), laterality="right", disease="unknown"
-    )
+    return described(pixels, mark, modality="ultrasound", organs=("breast",), laterality="right", disease="unknown")
 
 
 def xray() -> Sample:
@@ -194,7 +190,5 @@ def assert_clean_sentences(sample: Sample) -> None:
         assert text.endswith(".")
         assert all(sentence[0].isupper() for sentence in sentences), text
         assert not re.search(r"  | ,| \.|,,|\.\.|\( | \)|None|nan", text), text
-        assert not re.search(
-            r"green|bounding box|caption|colour|centre|grey|tumour|oedema|haem", text, re.I
-        ), text
+        assert not re.search(r"green|bounding box|caption|colour|centre|grey|tumour|oedema|haem", text, re.I), text
         assert not re.search(r"\b(a [aeiou]|an [bcdfgjklmnpqrstvwxyz])", text), text

@@ -175,9 +175,7 @@ def test_components_under_an_area_in_pixels_are_dropped() -> None:
     """Nine pixels stay at a limit of nine, four go."""
     mask = rectangle(1, 1, 4, 4) | rectangle(10, 10, 12, 12)
 
-    assert [roi.xyxy for roi in located(drawn(Annotation(label="x", mask=mask)), min_area_px=9)] == [
-        (1, 1, 4, 4)
-    ]
+    assert [roi.xyxy for roi in located(drawn(Annotation(label="x", mask=mask)), min_area_px=9)] == [(1, 1, 4, 4)]
 
 
 def test_components_under_an_area_in_square_millimeters_are_dropped() -> None:
@@ -222,9 +220,7 @@ def test_no_mark_makes_no_region() -> None:
     ("disease", "organs", "label"),
     [("melanoma", ("skin",), "melanoma"), ("none", ("skin",), "skin"), ("unknown", ("skin",), "skin")],
 )
-def test_the_whole_image_is_called_by_disease_or_organ(
-    disease: str, organs: tuple[str, ...], label: str
-) -> None:
+def test_the_whole_image_is_called_by_disease_or_organ(disease: str, organs: tuple[str, ...], label: str) -> None:
     """One region over the image, called by its disease, else its first organ."""
     (roi,) = located(drawn(disease=disease, organs=organs), "whole_image")
 
@@ -244,9 +240,7 @@ def test_a_whole_image_without_a_name_has_no_region() -> None:
 def test_marks_on_a_whole_image_are_not_lost_in_silence() -> None:
     """A source that says both is refused, so that its owner settles it."""
     with pytest.raises(RefusedError) as refusal:
-        located(
-            drawn(Annotation(label="lesion", mask=rectangle(1, 1, 4, 4)), disease="melanoma"), "whole_image"
-        )
+        located(drawn(Annotation(label="lesion", mask=rectangle(1, 1, 4, 4)), disease="melanoma"), "whole_image")
 
     assert refusal.value.code == "roi.unused_marks"
 

@@ -213,7 +213,11 @@ def test_two_at_once_the_second_is_told(study, tmp_path):
 def command(config, tmp_path, workers: int) -> list[str]:
     yaml = tmp_path / "build.yaml"
     entries = [{"source": entry.source, "root": str(entry.root)} for entry in config.sources]
-    yaml.write_text(json.dumps({"out": str(config.out), "key_file": str(config.key_file), "sources": entries, "shard_mb": config.shard_mb}))
+    yaml.write_text(
+        json.dumps(
+            {"out": str(config.out), "key_file": str(config.key_file), "sources": entries, "shard_mb": config.shard_mb}
+        )
+    )
     return [sys.executable, "-m", "medtrinity25m", "build", str(yaml), "--workers", str(workers)]
 
 
@@ -284,7 +288,9 @@ def test_bad_files_cost_a_line_each_and_nothing_else(tmp_path, draw, source_toml
                 path.write_text("not an image at all")
             case _:
                 good += 1
-    config = config_for(source_toml('[layout]\nkind = "folder_per_class"\n[labels]\nsick = "pneumonia"'), tmp_path / "data")
+    config = config_for(
+        source_toml('[layout]\nkind = "folder_per_class"\n[labels]\nsick = "pneumonia"'), tmp_path / "data"
+    )
 
     counts = build(config, reporter=quiet()).manifest["rows"]
 
@@ -299,6 +305,8 @@ def test_duplicates_are_built_once(tmp_path, draw, source_toml, config_for):
     """The same bytes under two names are one row; the later name is in the quarantine."""
     first = draw("data/sick/a.png")
     (first.parent / "b.png").write_bytes(first.read_bytes())
-    config = config_for(source_toml('[layout]\nkind = "folder_per_class"\n[labels]\nsick = "pneumonia"'), tmp_path / "data")
+    config = config_for(
+        source_toml('[layout]\nkind = "folder_per_class"\n[labels]\nsick = "pneumonia"'), tmp_path / "data"
+    )
 
     assert build(config, reporter=quiet()).manifest["rejected_by_reason"] == {"plan.duplicate": 1}

@@ -57,5 +57,11 @@ def test_the_counts_are_those_of_the_manifest():
     """Funnel and tables."""
     card = make_card(MANIFEST_DATA)
 
-    for line in ("| read | 12 |", "| rejected: `file.empty` | -2 |", "| written | 10 |", "| cyst | 4 |", "| mask | 4 |"):
+    for line in (
+        "| read | 12 |",
+        "| rejected: `file.empty` | -2 |",
+        "| written | 10 |",
+        "| cyst | 4 |",
+        "| mask | 4 |",
+    ):
         assert line in card

@@ -150,10 +150,10 @@ class Row:
         return max(0.0, columns[0] - middle, middle - columns[-1] - 1)
 
     def gap(self, one: int, other: int, *, scaled: bool) -> float:
-        """The smallest distance between the edges of two regions, by a distance map of one grown by a pixel."""
+        """The smallest distance between the edges of two regions, by a distance map of one grown."""
         spacing = (self.row.spacing_mm or (1, 1)) if scaled else (1, 1)
         grown = ndimage.binary_dilation(self.masks[one], np.ones((3, 3)))
-        return float(ndimage.distance_transform_edt(~grown, sampling=spacing)[self.masks[other]].min())
+        return round(float(ndimage.distance_transform_edt(~grown, sampling=spacing)[self.masks[other]].min()), 6)
 
     def nearest(self, pairs: Sequence[tuple[int, int]]) -> tuple[int, int]:
         """The pair with the smallest gap."""
@@ -175,6 +175,7 @@ class Row:
         shares = {
             "total_share": lambda: np.logical_or.reduce(self.masks).sum(),
             "least_share": lambda: min(map(self.area, every)),
+            "each_share": lambda: min(map(self.area, every)),
             "most_share": lambda: max(map(self.area, every)),
         }
         if name in shares:
@@ -240,7 +241,8 @@ def test_every_claim_is_found_again_in_the_row(case: Sample) -> None:
 # `, both labeled` and `, all cell nuclei` follow a count that is claimed; `(center 40` is the window's
 STATED = re.compile(
     r"\d[\d.]*|\b(?:zero|one|two|three|four|five|six|seven|eight|nine|first|second|third|fourth|fifth"
-    r"|(?<!, )both|(?<!, )all|no|largest|smallest|nearest|left|right|upper|lower|middle|center(?! -?\d)|inside|overlaps|touches|above|below"
+    r"|(?<!, )both|(?<!, )all|no|largest|smallest|nearest|left|right|upper|lower|middle"
+    r"|center(?! -?\d)|inside|overlaps|touches|above|below"
     r"|hypo\w+|hyper\w+|iso\w+|darker|lighter|similar|homogeneous|heterogeneous|sharp|ill-defined|round|oval|irregular"
     r"|CT|MR|axial|coronal)\b"
 )
@@ -266,9 +268,7 @@ def test_spans_reslice_to_words_that_hold_their_value(case: Sample) -> None:
 
 
 @settings(deadline=None, max_examples=40)
-@given(
-    st.lists(LESION, min_size=1, max_size=7), st.sampled_from([None, (0.8, 0.8), (3.0, 0.4), (1e-3, 1e-3)])
-)
+@given(st.lists(LESION, min_size=1, max_size=7), st.sampled_from([None, (0.8, 0.8), (3.0, 0.4), (1e-3, 1e-3)]))
 def test_any_lesions_give_claims_that_hold(
     lesions: list[tuple[float, ...]], spacing: tuple[float, float] | None
 ) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicom_files import AXIAL, drawn, every_file, header_of, real, sequence
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import apply_color_lut, pixel_array
 from pydicom.uid import ExplicitVRBigEndian, JPEGBaseline8Bit
 
+from dicom_files import AXIAL, drawn, every_file, header_of, real, sequence
 from medtrinity25m.errors import ConfigError, RefusedError
 from medtrinity25m.readers.dicom import DicomFile
 from medtrinity25m.readers.window import PRESETS
@@ -61,6 +61,7 @@ def test_every_file_gives_planes_or_a_reason() -> None:
     """Each file of pydicom and pydicom-data gives its first and last plane, or the refusal that is written down."""
     kinds: Counter[str] = Counter()
     for path in every_file():
+        code = None
         try:
             file = DicomFile(path.read_bytes())
             kinds[file.header.kind] += 1
@@ -70,10 +71,11 @@ def test_every_file_gives_planes_or_a_reason() -> None:
                 assert plane.pixels.size == file.cost(index)
                 assert plane.encoded is None
         except RefusedError as refusal:
-            known = REFUSED.get(path.name)
-            foreign = path.suffix in (".txt", ".icc", ".dump", ".json", ".gz", "") and refusal.code == "dicom.not_dicom"
-            bare = path.name.startswith(HEADERS_ONLY) and refusal.code == "dicom.truncated"
-            assert known == refusal.code or foreign or bare, f"{path.name}: {refusal}"
+            code = refusal.code
+        foreign = path.suffix in (".txt", ".icc", ".dump", ".json", ".gz") or path.name == "README"
+        bare = path.name.startswith(HEADERS_ONLY) and code is not None
+        expected = "dicom.not_dicom" if foreign else "dicom.truncated" if bare else None
+        assert code == REFUSED.get(path.name, expected), path.name
     assert kinds == {"image": 164, "other": 15, "segmentation": 4, "rtstruct": 1}
 
 
@@ -337,9 +339,9 @@ def test_a_file_without_pixels_has_a_header_and_no_planes() -> None:
     for name in ("reportsi.dcm", "rtplan.dcm", "waveform_ecg.dcm", "ExplVR_LitEndNoMeta.dcm"):
         file = DicomFile(real(name))
         assert (file.header.kind, file.count) == ("other", 0)
-        with pytest.raises(RefusedError, match="dicom.no_pixels"):
+        with pytest.raises(RefusedError, match=r"dicom\.no_pixels"):
             file.plane(0)
-    with pytest.raises(RefusedError, match="dicom.no_such_frame"):
+    with pytest.raises(RefusedError, match=r"dicom\.no_such_frame"):
         DicomFile(real("CT_small.dcm")).plane(1)
 
 

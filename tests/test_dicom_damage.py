@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_files import as_bytes, drawn, header_of, real
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import pixel_array
 from pydicom.uid import (
@@ -25,6 +24,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from dicom_files import as_bytes, drawn, header_of, real
 from medtrinity25m.errors import RefusedError
 from medtrinity25m.readers import sandbox
 from medtrinity25m.readers.dicom import DicomFile
@@ -44,9 +44,7 @@ def outcome(data: bytes) -> str:
             for group in file.overlay_groups:
                 file.overlay(group, index)
     except RefusedError as refusal:
-        assert refusal.code.startswith("dicom.")
-        assert refusal.detail
-        return refusal.code
+        return refusal.code if refusal.detail else "nothing is said"
     return "plane"
 
 
@@ -207,7 +205,7 @@ def test_a_deflate_bomb_stays_small() -> None:
 def test_garbage_frames_name_their_codec(syntax: str) -> None:
     """A frame that is no codestream, is cut, or states another size is refused with the codec's name."""
     garbage = encapsulate([random.Random(1).randbytes(200)])
-    with pytest.raises(RefusedError, match="dicom.decode") as refused:
+    with pytest.raises(RefusedError, match=r"dicom\.decode") as refused:
         DicomFile(drawn(SMALL, syntax, PixelData=garbage)).plane(0)
     assert "JPEG" in refused.value.detail or "RLE" in refused.value.detail
 
@@ -240,7 +238,7 @@ def test_transfer_syntaxes_without_a_decoder(syntax: str) -> None:
     data = drawn(SMALL, ExplicitVRLittleEndian)
     old, new = b"1.2.840.10008.1.2.1\0", syntax.encode() + b"\0" * (len(syntax) % 2)
     data = data.replace(b"UI\x14\0" + old, b"UI" + struct.pack("<H", len(new)) + new)
-    with pytest.raises(RefusedError, match="dicom.unsupported_syntax"):
+    with pytest.raises(RefusedError, match=r"dicom\.unsupported_syntax"):
         DicomFile(data)
 
 

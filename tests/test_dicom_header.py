@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicom_files import AXIAL, drawn, real, sequence
 
+from dicom_files import AXIAL, drawn, real, sequence
 from medtrinity25m.readers.dicom import DicomFile
 from medtrinity25m.readers.dicom_header import DicomHeader
 
 PIXELS = np.arange(36, dtype=np.int16).reshape(6, 6)
 CT = {"Modality": "CT", "RescaleSlope": 1, "RescaleIntercept": -1024, "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"]}
+REGIONS = "SequenceOfUltrasoundRegions"
 REGION = {
     "RegionSpatialFormat": 1,
     "RegionDataType": 1,
@@ -119,13 +120,13 @@ def test_laterality_tags(attributes: dict[str, Any], side: str | None) -> None:
         ({"Modality": "CR", "ImagerPixelSpacing": [0.1, 0.1]}, None),
         ({"Modality": "OT", "PixelSpacing": [0.1, 0.1]}, None),
         ({"Modality": "US", "PixelSpacing": [0.1, 0.1]}, None),
-        ({"Modality": "US", "SequenceOfUltrasoundRegions": sequence(REGION)}, (0.3, 0.2)),
-        ({"Modality": "US", "SequenceOfUltrasoundRegions": sequence(REGION, REGION)}, None),
-        ({"Modality": "US", "SequenceOfUltrasoundRegions": sequence(REGION, REGION | {"RegionDataType": 2})}, (0.3, 0.2)),
-        ({"Modality": "US", "SequenceOfUltrasoundRegions": sequence(REGION, REGION | {"RegionSpatialFormat": 3})}, None),
-        ({"Modality": "US", "SequenceOfUltrasoundRegions": sequence(REGION, {"RegionSpatialFormat": 4})}, (0.3, 0.2)),
-        ({"Modality": "US", "SequenceOfUltrasoundRegions": sequence(REGION | {"PhysicalUnitsXDirection": 4})}, None),
-        ({"Modality": "US", "SequenceOfUltrasoundRegions": sequence(REGION | {"PhysicalDeltaX": 0.0})}, None),
+        ({"Modality": "US", REGIONS: sequence(REGION)}, (0.3, 0.2)),
+        ({"Modality": "US", REGIONS: sequence(REGION, REGION)}, None),
+        ({"Modality": "US", REGIONS: sequence(REGION, REGION | {"RegionDataType": 2})}, (0.3, 0.2)),
+        ({"Modality": "US", REGIONS: sequence(REGION, REGION | {"RegionSpatialFormat": 3})}, None),
+        ({"Modality": "US", REGIONS: sequence(REGION, {"RegionSpatialFormat": 4})}, (0.3, 0.2)),
+        ({"Modality": "US", REGIONS: sequence(REGION | {"PhysicalUnitsXDirection": 4})}, None),
+        ({"Modality": "US", REGIONS: sequence(REGION | {"PhysicalDeltaX": 0.0})}, None),
     ],
 )  # fmt: skip
 def test_millimetres_only_where_they_are_the_patients(

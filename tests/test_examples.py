@@ -49,7 +49,14 @@ def test_the_readme_s_own_source_and_config_build(tmp_path, draw):
 @pytest.mark.parametrize("text", [text for kind, text in FENCES if kind == "toml" and "kind =" in text])
 def test_every_layout_the_readme_shows_is_valid(text):
     """The keys shown are the keys there are."""
-    head = {"id": "x", "title": "x", "license": "CC0-1.0", "redistribution": "images", "egress": "any", "modality": "ct"}
+    head = {
+        "id": "x",
+        "title": "x",
+        "license": "CC0-1.0",
+        "redistribution": "images",
+        "egress": "any",
+        "modality": "ct",
+    }
 
     assert parse_source(head | tomllib.loads(text), "README.md").layout
 
@@ -58,7 +65,27 @@ def test_every_command_of_the_readme_exists():
     """The table of commands is the list of commands."""
     from medtrinity25m.__main__ import app
 
-    shown = set(re.findall(r"^\| `(\w+)[ `]", README, flags=re.MULTILINE)) - {"id", "image", "organs", "rois", "coarse_caption", "global_text", "claims", "knowledge", "quality", "provenance", "source", "modality", "homepage", "view", "diseases", "patients", "window", "values", "spacing_mm"}
+    shown = set(re.findall(r"^\| `(\w+)[ `]", README, flags=re.MULTILINE)) - {
+        "id",
+        "image",
+        "organs",
+        "rois",
+        "coarse_caption",
+        "global_text",
+        "claims",
+        "knowledge",
+        "quality",
+        "provenance",
+        "source",
+        "modality",
+        "homepage",
+        "view",
+        "diseases",
+        "patients",
+        "window",
+        "values",
+        "spacing_mm",
+    }
 
     assert shown == {command.callback.__name__ for command in app.registered_commands}
 
@@ -74,4 +101,9 @@ def test_the_readme_names_every_column():
 
 def test_the_config_of_the_readme_is_plain_yaml():
     """It parses to what the JSON Schema knows."""
-    assert set(yaml.safe_load(next(text for kind, text in FENCES if kind == "yaml"))) == {"out", "key_file", "sources", "split"}
+    assert set(yaml.safe_load(next(text for kind, text in FENCES if kind == "yaml"))) == {
+        "out",
+        "key_file",
+        "sources",
+        "split",
+    }

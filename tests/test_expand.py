@@ -94,7 +94,9 @@ def test_a_mask_value_nobody_explained_is_refused_by_name(expanded, volume):
 
 def test_background_values_are_no_regions(expanded, volume):
     """A value mapped to `background` marks nothing."""
-    records = expanded('[layout]\nkind = "nifti_pairs"\n[labels]\n1 = "background"\n2 = "cyst"\n[slices]\nkeep = "roi"', modality="ct")
+    records = expanded(
+        '[layout]\nkind = "nifti_pairs"\n[labels]\n1 = "background"\n2 = "cyst"\n[slices]\nkeep = "roi"', modality="ct"
+    )
 
     assert [record.index for record in records] == [3]
 
@@ -144,7 +146,10 @@ def test_patients_are_pseudonyms_and_sources_may_share_them(expanded, draw):
     draw("data/normal/HOSP123_a.png")
     layout = '[layout]\nkind = "folder_per_class"\nimages = "{label}/{patient}_*"'
 
-    one, two, alone = (expanded(extra + layout, name=name)[0] for name, extra in (("a", 'patients = "clinic"\n'), ("b", 'patients = "clinic"\n'), ("c", "")))
+    one, two, alone = (
+        expanded(extra + layout, name=name)[0]
+        for name, extra in (("a", 'patients = "clinic"\n'), ("b", 'patients = "clinic"\n'), ("c", ""))
+    )
 
     assert one.patient == two.patient != alone.patient
     assert "HOSP123" not in f"{one.patient}{one.group}{one.id}"

@@ -93,9 +93,7 @@ def test_a_mask_that_touches_the_border_keeps_its_full_box() -> None:
 
 @settings(deadline=None)
 @given(st.tuples(SIDE, SIDE), st.data())
-def test_a_clipped_box_holds_exactly_the_pixels_it_touches(
-    size: tuple[int, int], data: st.DataObject
-) -> None:
+def test_a_clipped_box_holds_exactly_the_pixels_it_touches(size: tuple[int, int], data: st.DataObject) -> None:
     """A pixel is in the clipped box when the float box covers part of it, and the box stays in the image."""
     height, width = size
     eighths = st.integers(-80, 8 * 80).map(lambda number: number / 8)  # exact in floats

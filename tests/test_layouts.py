@@ -54,12 +54,21 @@ def test_a_folder_per_class_labels_its_files(listed, draw):
 
 def test_images_find_all_their_masks_and_masks_without_image_are_told(listed, draw):
     """BUSI's way: `a.png`, `a_mask.png`, `a_mask_1.png` in one folder."""
-    for name in ("benign/a (1).png", "benign/a (1)_mask.png", "benign/a (1)_mask_1.png", "benign/b_mask.png", "normal/c.png"):
+    for name in (
+        "benign/a (1).png",
+        "benign/a (1)_mask.png",
+        "benign/a (1)_mask_1.png",
+        "benign/b_mask.png",
+        "normal/c.png",
+    ):
         draw(f"data/{name}")
 
     listing = listed('[layout]\nkind = "image_mask"\nimages = "{label}/{case}.png"\nmasks = "{label}/{case}_mask*.png"')
 
-    assert [mark.path for mark in by_path(listing)["benign/a (1).png"].marks] == ["benign/a (1)_mask.png", "benign/a (1)_mask_1.png"]
+    assert [mark.path for mark in by_path(listing)["benign/a (1).png"].marks] == [
+        "benign/a (1)_mask.png",
+        "benign/a (1)_mask_1.png",
+    ]
     assert by_path(listing)["normal/c.png"].marks == ()
     assert codes(listing) == {"benign/b_mask.png": "layout.mask_without_image"}
 
@@ -69,9 +78,14 @@ def test_pairs_are_joined_by_the_fields_both_patterns_name(listed, draw):
     for name in ("train/img/1.png", "train/seg/1.png", "test/img/1.png"):
         draw(f"data/{name}")
 
-    listing = listed('[layout]\nkind = "image_mask"\nimages = "{split}/img/{case}.png"\nmasks = "{split}/seg/{case}.png"')
+    listing = listed(
+        '[layout]\nkind = "image_mask"\nimages = "{split}/img/{case}.png"\nmasks = "{split}/seg/{case}.png"'
+    )
 
-    assert {path: len(entry.marks) for path, entry in by_path(listing).items()} == {"train/img/1.png": 1, "test/img/1.png": 0}
+    assert {path: len(entry.marks) for path, entry in by_path(listing).items()} == {
+        "train/img/1.png": 1,
+        "test/img/1.png": 0,
+    }
 
 
 TABLE = """
@@ -92,7 +106,11 @@ def test_a_table_joins_the_lines_about_one_image(listed, draw, tmp_path):
     """Two boxes on two lines are two marks; labels are united; empty box columns are no box."""
     draw("data/img/a.png")
     draw("data/img/b.png")
-    write(tmp_path, "labels.csv", "\ufeffname,finding,Edema,x,y,w,h,pid,set\na,Mass|Nodule,0,1,2,3,4,P1,val\na,Mass,1,5,5,2,2,P1,val\nb,,,,,,,P2,\n")
+    write(
+        tmp_path,
+        "labels.csv",
+        "\ufeffname,finding,Edema,x,y,w,h,pid,set\na,Mass|Nodule,0,1,2,3,4,P1,val\na,Mass,1,5,5,2,2,P1,val\nb,,,,,,,P2,\n",
+    )
 
     listing = listed(TABLE)
 
@@ -106,7 +124,14 @@ def test_a_table_joins_the_lines_about_one_image(listed, draw, tmp_path):
 def test_a_bad_line_is_refused_by_number_and_the_others_go_on(listed, draw, tmp_path):
     """Too few cells, a box that is no number, a missing image, a path that climbs out."""
     draw("data/img/a.png")
-    lines = ["name,finding,Edema,x,y,w,h,pid,set", "a,Mass,,,,,,P1,", "short,1", "a,Mass,,one,2,3,4,P1,", "gone,Mass,,,,,,P1,", "../../x,,,,,,,,"]
+    lines = [
+        "name,finding,Edema,x,y,w,h,pid,set",
+        "a,Mass,,,,,,P1,",
+        "short,1",
+        "a,Mass,,one,2,3,4,P1,",
+        "gone,Mass,,,,,,P1,",
+        "../../x,,,,,,,,",
+    ]
     write(tmp_path, "labels.csv", "\n".join(lines))
 
     listing = listed(TABLE)
@@ -116,7 +141,7 @@ def test_a_bad_line_is_refused_by_number_and_the_others_go_on(listed, draw, tmp_
         "labels.csv#line=3": "table.row",
         "labels.csv#line=4": "table.box",
         "labels.csv#line=5": "file.missing",
-        "labels.csv#line=6": "file.missing",
+        "labels.csv#line=6": "file.outside_root",
     }
 
 
@@ -158,7 +183,13 @@ def test_coco_gives_the_most_exact_mark_of_each_annotation(listed, draw, tmp_pat
     annotations = [
         {"id": 1, "image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 4], "segmentation": []},
         {"id": 2, "image_id": 1, "category_id": 7, "bbox": [0, 0, 9, 9], "segmentation": [[1, 1, 5, 1, 5, 5]]},
-        {"id": 3, "image_id": 1, "category_id": 7, "bbox": [0, 0, 9, 9], "segmentation": {"size": [24, 32], "counts": [10, 5, 753]}},
+        {
+            "id": 3,
+            "image_id": 1,
+            "category_id": 7,
+            "bbox": [0, 0, 9, 9],
+            "segmentation": {"size": [24, 32], "counts": [10, 5, 753]},
+        },
     ]
     write(tmp_path, "annotations/x.json", coco(annotations=annotations))
 
@@ -197,4 +228,8 @@ def test_entries_are_sorted_whatever_the_folder_order(listed, draw):
     for name in ("b", "a", "c"):
         draw(f"data/x/{name}.png")
 
-    assert [entry.path for entry in listed('[layout]\nkind = "folder_per_class"').entries] == ["x/a.png", "x/b.png", "x/c.png"]
+    assert [entry.path for entry in listed('[layout]\nkind = "folder_per_class"').entries] == [
+        "x/a.png",
+        "x/b.png",
+        "x/c.png",
+    ]

@@ -116,16 +116,10 @@ LEVELS = arrays.arrays(np.uint8, st.integers(1, 60))
 @given(LEVELS, LEVELS)
 def test_the_chance_to_be_lighter_is_mann_whitneys(inside: np.ndarray, outside: np.ndarray) -> None:
     """It is scipy's U statistic over the number of pairs."""
-    statistic = (
-        stats.mannwhitneyu(inside, outside, method="asymptotic").statistic
-        if _varies(inside, outside)
-        else None
-    )
+    statistic = stats.mannwhitneyu(inside, outside, method="asymptotic").statistic if _varies(inside, outside) else None
     assume(statistic is not None)
 
-    assert appearance.lighter_chance(inside, outside) == pytest.approx(
-        statistic / (inside.size * outside.size)
-    )
+    assert appearance.lighter_chance(inside, outside) == pytest.approx(statistic / (inside.size * outside.size))
 
 
 def _varies(*parts: np.ndarray) -> bool:

@@ -82,6 +82,7 @@ def test_every_packaged_source_says_its_licence_and_loads():
         ({"layout": {"kind": "table", "file": "a.csv", "image": "f", "box": ["x", "y"]}}, "four columns"),
         ({"layout": {"kind": "image_mask", "mask_kind": "classes", "mask_label": "cyst"}}, "does not go with"),
         ({"layout": {"kind": "zip"}}, "layout"),
+        ({"window": [40, 0]}, "a width above 0"),
     ],
 )
 def test_contradictory_options_are_errors(part, message):

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 from datasets import get_dataset_config_names, load_dataset
+from medtrinity25m.builder import MedTrinity25M
 from typer.testing import CliRunner
 
 from medtrinity25m.__main__ import app
 from medtrinity25m.build import build
-from medtrinity25m.builder import MedTrinity25M
 from medtrinity25m.demo import collect
 from medtrinity25m.progress import Reporter
 from medtrinity25m.release.configs import release_configs
@@ -60,7 +60,9 @@ def test_counts_agree_between_plain_datasets_the_builder_and_the_manifest(releas
     for config in release_configs(manifest):
         plain = load_dataset(str(release), config.name, streaming=True)
         ours = MedTrinity25M(config_name=config.name, data_dir=release, cache_dir=str(tmp_path)).as_streaming_dataset()
-        counts = [{split: sum(1 for _ in rows.decode(False)) for split, rows in streams.items()} for streams in (plain, ours)]
+        counts = [
+            {split: sum(1 for _ in rows.decode(False)) for split, rows in streams.items()} for streams in (plain, ours)
+        ]
 
         assert counts == [config.rows, config.rows], config.name
 
@@ -85,9 +87,13 @@ def test_the_builder_says_what_there_is_when_a_config_is_empty(release):
 
 def test_the_bare_name_works_where_the_folder_is(release, manifest):
     """`load_dataset("medtrinity-25m")` in the folder's parent, in a process of its own, offline."""
-    done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=release.parent, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], cwd=release.parent, capture_output=True, text=True, check=True
+    )
 
-    assert json.loads(done.stdout.splitlines()[-1]) == {config.name: config.rows for config in release_configs(manifest)}
+    assert json.loads(done.stdout.splitlines()[-1]) == {
+        config.name: config.rows for config in release_configs(manifest)
+    }
 
 
 def test_rows_read_in_array_formats(release):
@@ -105,14 +111,20 @@ def test_the_card_s_front_matter_is_what_the_manifest_says(release, manifest):
 
     assert [config["config_name"] for config in front["configs"]] == get_dataset_config_names(str(release))
     assert {config["description"] for config in front["configs"]} == {f"build {manifest['build']}"}
-    info = {entry["config_name"]: {s["name"]: s["num_examples"] for s in entry["splits"]} for entry in front["dataset_info"]}
+    info = {
+        entry["config_name"]: {s["name"]: s["num_examples"] for s in entry["splits"]} for entry in front["dataset_info"]
+    }
     assert info == {config.name: config.rows for config in release_configs(manifest)}
 
 
 def test_the_metadata_config_has_the_same_rows_without_pixels(release):
     """Texts without dragging images along."""
     whole = {row["id"]: row["caption"] for rows in load_dataset(str(release), streaming=True).values() for row in rows}
-    bare = {row["id"]: row["caption"] for rows in load_dataset(str(release), "metadata", streaming=True).values() for row in rows}
+    bare = {
+        row["id"]: row["caption"]
+        for rows in load_dataset(str(release), "metadata", streaming=True).values()
+        for row in rows
+    }
 
     assert whole == bare
 
@@ -136,13 +148,17 @@ def test_a_page_with_a_flipped_bit_is_found(release, tmp_path):
 
 def test_explain_shows_claims_with_their_evidence(release):
     """Found by the beginning of its id; every claim's words are part of a text."""
-    row = next(row for rows in load_dataset(str(release), "mri", streaming=True).values() for row in rows if row["rois"])
+    row = next(
+        row for rows in load_dataset(str(release), "mri", streaming=True).values() for row in rows if row["rois"]
+    )
 
     shown = json.loads(run("explain", str(release), row["id"][:10], "--json").output)
 
     assert shown["id"] == row["id"]
     assert json.loads(shown["plan"])["source"] == row["source"]
-    assert {passage["passage_id"] for passage in shown["passages"]} == {cited["passage_id"] for cited in row["knowledge"]}
+    assert {passage["passage_id"] for passage in shown["passages"]} == {
+        cited["passage_id"] for cited in row["knowledge"]
+    }
     assert run("explain", str(release), row["id"]).exit_code == 0
 
 
@@ -179,7 +195,10 @@ def test_the_other_verbs_tell_what_they_should(release):
 def test_the_loading_script_prints_a_row_when_run(release):
     """And the library refuses it as a script from version 4 on."""
     done = subprocess.run(
-        [sys.executable, str(ROOT / "loading_script.py"), str(release), "xray"], capture_output=True, text=True, check=True
+        [sys.executable, str(ROOT / "loading_script.py"), str(release), "xray"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
 
     assert "'modality': 'xray'" in done.stdout
@@ -197,7 +216,9 @@ def test_the_release_reads_on_the_oldest_supported_datasets_with_nothing_of_ours
     python = venv / "bin" / "python"
 
     done = subprocess.run([python, "-c", SCRIPT], cwd=release.parent, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout.splitlines()[-1]) == {config.name: config.rows for config in release_configs(manifest)}
+    assert json.loads(done.stdout.splitlines()[-1]) == {
+        config.name: config.rows for config in release_configs(manifest)
+    }
 
     subprocess.run([*pip, "pydantic"], check=True)
     subprocess.run([*pip, "--no-deps", ROOT], check=True)

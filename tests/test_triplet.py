@@ -11,7 +11,12 @@ from medtrinity25m.triplet import ROI, Annotation, Claim, EncodedImage, Triplet
 
 
 def roi(**more):
-    return ROI(**({"xyxy": (1, 2, 4, 6), "label": "lesion", "origin": "box", "area_fraction": 0.1, "position": "left, upper"} | more))
+    return ROI(
+        **(
+            {"xyxy": (1, 2, 4, 6), "label": "lesion", "origin": "box", "area_fraction": 0.1, "position": "left, upper"}
+            | more
+        )
+    )
 
 
 def test_the_columns_of_a_triplet_are_the_columns_of_a_shard():

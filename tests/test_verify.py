@@ -11,7 +11,15 @@ from medtrinity25m.release.verify import row_faults
 MASK = np.zeros((10, 20), bool)
 MASK[2:5, 3:9] = True
 ROI = {"bbox": [3, 2, 6, 3], "mask": {"bytes": encode_mask(MASK)}, "area_fraction": 18 / 200, "text": "a region"}
-CLAIM = {"field": "caption", "start": 0, "end": 4, "attribute": "modality", "value": "ct", "verdict": "supported", "evidence": "metadata:modality"}
+CLAIM = {
+    "field": "caption",
+    "start": 0,
+    "end": 4,
+    "attribute": "modality",
+    "value": "ct",
+    "verdict": "supported",
+    "evidence": "metadata:modality",
+}
 ROW = {
     "image": {"bytes": encode_image(np.zeros((10, 20), np.uint8))},
     "width": 20,

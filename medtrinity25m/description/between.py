@@ -155,9 +155,7 @@ def _halves(facts: list[HalfFacts]) -> Prose:
         verb = ("crosses" if number == 1 else "cross") if half == "both" else "lies" if number == 1 else "lie"
         where = f"{verb} its vertical midline" if half == "both" else f"{verb} in the {half} half"
         figure = figures.count(number)
-        part = Prose().claim(
-            figure._replace(words=f"{figure.words} {where}"), f"regions_in:{half}", "measured:midline"
-        )
+        part = Prose().claim(figure._replace(words=f"{figure.words} {where}"), f"regions_in:{half}", "measured:midline")
         parts.append(part if parts or half == "both" else part.say(" of the image"))
     opening = Prose("of the ").claim(figures.count(len(facts)), "roi_count", "measured:count")
     return opening.say(" regions, ").add(listed(parts)).sentence()

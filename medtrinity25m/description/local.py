@@ -54,11 +54,15 @@ def _together(cast: Cast) -> Prose:
     for index, roi in enumerate(scene.rois):
         x0, y0, x1, y1 = roi.xyxy
         covered[y0:y1, x0:x1] |= scene.mask(index)
-    total = figures.percent(Fraction(np.count_nonzero(covered), scene.gray.size))
+    total = figures.percent(Fraction(int(np.count_nonzero(covered)), scene.gray.size))
     shares = [scene.share(index) for index in range(len(scene.rois))]
     least, most = figures.percent(min(shares)), figures.percent(max(shares))
     prose = Prose("together they cover ").claim(total, "total_share", "measured:area_fraction")
+    prose.say(" of the image area, ")
+    if least == most:
+        each = least._replace(words=f"each of them {least.words}")
+        return prose.claim(each, "each_share", "measured:area_fraction").sentence()
     least = least._replace(words=f"smallest of them {least.words}")
     most = most._replace(words=f"largest {most.words}")
-    prose.say(" of the image area, the ").claim(least, "least_share", "measured:area_fraction")
+    prose.say("the ").claim(least, "least_share", "measured:area_fraction")
     return prose.say(" and the ").claim(most, "most_share", "measured:area_fraction").sentence()

@@ -29,8 +29,9 @@ ordinal              1 to 5                         place in `rois`, from 1
 size_rank            1 to 3                         place by area, largest first, then by `roi`
 area_share           `1.0`                  %       pixels of mask (of `bbox` without one) over image's
 total_share          `1.0`                  %       pixels in any mask (box) over the image's
-least_share,         `1.0`                  %       smallest and largest `area_share` of all regions
-most_share
+least_share,         `1.0`                  %       smallest and largest `area_share` of all regions;
+most_share,                                         that of each of them, where the two are the same
+each_share
 position_horizontal  left … right                   center of `bbox`, `roi.geometry.bins`
 position_vertical    upper … lower                  the same
 patient_side         left, right                    `half`, and `image_left`
@@ -85,6 +86,10 @@ _WINDOWS = {
     "source": "a fixed window",
 }
 """How a window is called; `voi_lut` is missing because a lookup table has no center and width."""
+
+
+_SCANS = ("ct", "mri", "pet")
+"""Modalities whose whole picture is the field of view; an ultrasound picture holds its sector and a frame."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +167,7 @@ def _extent(sample: Sample) -> Prose:
         width, height = figures.size(pixels, None)
         column = "metadata:width", "metadata:height"
     else:
-        prose = Prose("the field of view is ")
+        prose = Prose("the field of view is " if sample.modality in _SCANS else "the image spans ")
         millimeters = sample.width * sample.spacing_mm[1], sample.height * sample.spacing_mm[0]
         width, height = figures.size(pixels, millimeters)
         column = "measured:size_mm", "measured:size_mm"

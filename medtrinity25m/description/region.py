@@ -39,12 +39,11 @@ def told_region(cast: Cast, index: int) -> Prose:
 def _single(cast: Cast, index: int, facts: RegionFacts) -> Prose:
     """Return place and size of a region that is one thing."""
     roi = cast.scene.rois[index]
-    prose = _introduced(cast, index)
     if facts.share >= LARGE_SHARE:
-        verb = " occupies " if roi.mask is not None else ", given as a box, occupies "
-        prose.say(verb).add(_share(facts, index)).say(", measures ").add(_size(cast, facts, index))
+        prose = _introduced(cast, index, "" if roi.mask is not None else "given as a box")
+        prose.say(" occupies ").add(_share(facts, index)).say(", measures ").add(_size(cast, facts, index))
         return prose.say(", and ").add(_where(cast, index)).sentence()
-    prose.say(" ").add(_where(cast, index))
+    prose = _introduced(cast, index).say(" ").add(_where(cast, index))
     prose.say(", covers " if roi.mask is not None else "; its box covers ").add(_share(facts, index))
     between = ", and measures " if roi.mask is not None else " and measures "
     return prose.say(between).add(_size(cast, facts, index)).sentence()
@@ -64,8 +63,8 @@ def _several(cast: Cast, index: int, facts: RegionFacts) -> Prose:
     return prose.add(_size(cast, facts, index)).say(between).add(_centered(cast, index)).sentence()
 
 
-def _introduced(cast: Cast, index: int) -> Prose:
-    """Return what a region is called, with its label and its expert where they were not said yet."""
+def _introduced(cast: Cast, index: int, kind: str = "") -> Prose:
+    """Return what a region is called, with its kind, and label and expert where they were not said yet."""
     roi = cast.scene.rois[index]
     more = []
     if not cast.distinct and (len(cast.scene.rois) == 1 or not cast.alike):
@@ -73,6 +72,8 @@ def _introduced(cast: Cast, index: int) -> Prose:
     if roi.expert is not None:
         model = Prose("located by the model ")
         more.append(model.claim(roi.expert, "expert", "metadata:rois.expert", roi=index))
+    if kind:
+        more.append(Prose(kind))
     prose = cast.subject(index)
     return prose.say(", ").add(listed(more)).say(",") if more else prose
 

@@ -29,6 +29,9 @@ Half = Literal["left", "right", "both"]
 _DIAGONAL = math.tan(math.radians(67.5))
 """Eight directions of 45 degrees each: a slope beyond this is straight up, down, left or right."""
 
+_DECIMALS = 6
+"""Of a gap in pixels or millimeters: equal gaps must stay equal, and scaling coordinates leaves noise below 1e-9."""
+
 _WORDS = {(-1, 0): "left", (1, 0): "right", (0, -1): "above", (0, 1): "below"}
 
 
@@ -90,7 +93,7 @@ def box_gap(scene: Scene, first: int, second: int) -> float:
     one, other = scene.rois[first].xyxy, scene.rois[second].xyxy
     down, across = scene.spacing_mm or (1.0, 1.0)
     horizontal = max(0, one[0] - other[2], other[0] - one[2]) * across
-    return math.hypot(horizontal, max(0, one[1] - other[3], other[1] - one[3]) * down)
+    return round(math.hypot(horizontal, max(0, one[1] - other[3], other[1] - one[3]) * down), _DECIMALS)
 
 
 def pair(scene: Scene, first: int, second: int) -> PairFacts:
@@ -143,7 +146,7 @@ def _gap(scene: Scene, first: int, second: int, scale: tuple[float, float]) -> f
     ours = _border(scene, first, grow=True) * scale
     theirs = _border(scene, second, grow=False) * scale
     distances, _ = KDTree(ours).query(theirs)
-    return float(np.min(distances))
+    return round(float(np.min(distances)), _DECIMALS)
 
 
 def _border(scene: Scene, index: int, *, grow: bool) -> NDArray[np.float64]:

@@ -28,6 +28,7 @@ class Cite:
     """Fill `knowledge` with the glossary passages of the sample's modality, organs and diseases."""
 
     def __call__(self, sample: Sample) -> Sample:
+        """Return the sample with its citations."""
         terms = [("modality", sample.modality)]
         terms += [("anatomy", organ) for organ in sample.organs]
         terms += [("disease", disease) for disease in sample.diseases if disease not in RESERVED]
@@ -38,7 +39,9 @@ def passages(cited: Iterable[str] | None = None) -> Iterator[dict[str, str]]:
     """Yield the passages as rows of `knowledge/`, by id; only those in `cited` when given."""
     wanted = None if cited is None else set(cited)
     rows = [_row(kind, term) for kind in KINDS for term in vocabulary(kind).terms.values()]
-    yield from (row for row in sorted(rows, key=lambda row: row["passage_id"]) if wanted is None or row["passage_id"] in wanted)
+    yield from (
+        row for row in sorted(rows, key=lambda row: row["passage_id"]) if wanted is None or row["passage_id"] in wanted
+    )
 
 
 def _row(kind: str, term: Term) -> dict[str, str]:

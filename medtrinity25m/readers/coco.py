@@ -16,7 +16,7 @@ from medtrinity25m.readers.entry import Entry, Listing, Refusal
 from medtrinity25m.readers.layout_options import Coco
 from medtrinity25m.readers.marks import decode_coco_rle
 from medtrinity25m.readers.pattern import fill, match_path
-from medtrinity25m.readers.record import BoxMark, Mark, PolygonMark, RleMark
+from medtrinity25m.readers.record import BoxMark, PolygonMark, RleMark
 from medtrinity25m.readers.safe import Jail
 from medtrinity25m.registry import Source
 
@@ -64,17 +64,20 @@ def _read_file(layout: Coco, jail: Jail, path: str, split: str | None, listing: 
         listing.refusals.append(Refusal(f"{path}#image={image_id}", "coco.image_missing", why))
 
 
-def _entry(layout: Coco, jail: Jail, image: Json, annotations: list[Json], names: dict[Any, str], split: str | None) -> Entry:
+def _entry(
+    layout: Coco, jail: Jail, image: Json, annotations: list[Json], names: dict[Any, str], split: str | None
+) -> Entry:
     row = image | ({"split": split} if split is not None else {})
     path = str(PurePosixPath(fill(layout.images, row, f"image {image['id']}")))
     jail.locate(path)
-    size = (int(image["height"]), int(image["width"])) if "height" in image else None
-    marks = [_mark(annotation, names[annotation["category_id"]], size) for annotation in annotations]
+    marks = [_mark(annotation, names[annotation["category_id"]]) for annotation in annotations]
     patient = None if layout.patient is None else fill(layout.patient, row, f"image {image['id']}")
-    return Entry(path=path, labels=tuple(dict.fromkeys(m.label for m in marks)), patient=patient, split=split, marks=tuple(marks))
+    return Entry(
+        path=path, labels=tuple(dict.fromkeys(m.label for m in marks)), patient=patient, split=split, marks=tuple(marks)
+    )
 
 
-def _mark(annotation: Json, label: str, size: tuple[int, int] | None) -> BoxMark | PolygonMark | RleMark:
+def _mark(annotation: Json, label: str) -> BoxMark | PolygonMark | RleMark:
     """Return the most exact mark an annotation holds: run-length mask, polygon, else box."""
     drawn = annotation.get("segmentation")
     if isinstance(drawn, dict):

@@ -15,7 +15,15 @@ from medtrinity25m.errors import RefusedError
 from medtrinity25m.readers.dicom import DicomFile
 from medtrinity25m.readers.dicom_header import DicomHeader
 from medtrinity25m.readers.dicom_masks import (
-    PlaneGeometry, PlaneIndex, SegmentFrame, closed_contours, contours, matches, planes, segment_mask, segments,
+    PlaneGeometry,
+    PlaneIndex,
+    SegmentFrame,
+    closed_contours,
+    contours,
+    matches,
+    planes,
+    segment_mask,
+    segments,
 )
 from medtrinity25m.readers.entry import Entry, Listing, Mapper, Refusal
 from medtrinity25m.readers.layout_options import DicomTree
@@ -36,15 +44,17 @@ class Look:
     overlays: bool
 
     def __call__(self, path: str) -> Seen | Refusal:
+        """Return what a file is and marks, or why it cannot be used."""
         try:
-            blob = self.jail.read(path)
-            if blob.kind != "dicom":
-                raise RefusedError("file.not_dicom", f"{path} holds {blob.kind}; a DICOM tree holds DICOM files")
-            return self._look(path, DicomFile(blob.data))
+            return self._look(path)
         except RefusedError as refusal:
             return Refusal.of(path, refusal)
 
-    def _look(self, path: str, file: DicomFile) -> Seen:
+    def _look(self, path: str) -> Seen:
+        blob = self.jail.read(path)
+        if blob.kind != "dicom":
+            raise RefusedError("file.not_dicom", f"{path} holds {blob.kind}; a DICOM tree holds DICOM files")
+        file = DicomFile(blob.data)
         header = file.header
         if header.kind == "other":
             raise RefusedError("dicom.no_pixels", f"{path} holds no image: a report, a plan, a waveform or the like")
@@ -76,7 +86,9 @@ def list_dicom_tree(layout: DicomTree, jail: Jail, files: list[str], mapper: Map
         if isinstance(found, Refusal):
             listing.refusals.append(found)
         elif isinstance(found, Crash):
-            listing.refusals.append(Refusal(path, "engine.crash", f"{path}: reading its header ended the process twice"))
+            listing.refusals.append(
+                Refusal(path, "engine.crash", f"{path}: reading its header ended the process twice")
+            )
         else:
             seen.append(found)
     images = _without_repeats([one for one in seen if one.header.kind == "image"], listing)

@@ -15,7 +15,9 @@ from medtrinity25m.registry import Source
 class Mapper(Protocol):
     """`map`, or a process pool's: results come in the order of the inputs."""
 
-    def __call__(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterator[Any]: ...
+    def __call__(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterator[Any]:
+        """Yield `function(item)` for every item."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,13 @@ from medtrinity25m.readers.safe import Blob, Jail
 from medtrinity25m.registry import Meaning, Source, Split, vocabulary
 from medtrinity25m.triplet import Side, View
 
-VIEW_WORDS: dict[str, View] = {"l": "lateral", "ll": "lateral", "rl": "lateral", "lat": "lateral", "transverse": "axial"}
+VIEW_WORDS: dict[str, View] = {
+    "l": "lateral",
+    "ll": "lateral",
+    "rl": "lateral",
+    "lat": "lateral",
+    "transverse": "axial",
+}
 SIDE_WORDS: dict[str, Side] = {"l": "left", "left": "left", "os": "left", "r": "right", "right": "right", "od": "right"}
 
 
@@ -35,6 +41,7 @@ class Expand:
     key: Key
 
     def __call__(self, entry: Entry) -> list[Record] | Refusal:
+        """Return the records of one entry, or why there are none."""
         try:
             return self._records(entry)
         except RefusedError as refusal:
@@ -48,7 +55,7 @@ class Expand:
         file = open_image(blob, source, organs)
         marks = tuple(self._resolve(mark, said) for mark in entry.marks)
         by_frame = {index: tuple(self._resolve(m, said) for m in own) for index, own in entry.frame_marks.items()}
-        areas = mark_areas(marks, by_frame, file, blob.kind, self.jail, source)
+        areas = mark_areas(marks, by_frame, file, self.jail, source)
         base = self._base(entry, blob, file)
         return [
             Record(
@@ -82,7 +89,9 @@ class Expand:
         }
 
     def _names(self, entry: Entry, blob: Blob, file: ImageFile, index: int) -> dict[str, str]:
-        part = {"dicom": "frame", "nifti": self.source.slices.axis, "nifti_gz": self.source.slices.axis}.get(blob.kind, "page")
+        part = {"dicom": "frame", "nifti": self.source.slices.axis, "nifti_gz": self.source.slices.axis}.get(
+            blob.kind, "page"
+        )
         name = entry.uid or entry.path
         locator = name if file.count == 1 else f"{name}#{part}={index}"
         return {"locator": locator, "id": self.key.row_id(self.source.id, entry.container or name, locator)}
@@ -142,7 +151,9 @@ class Expand:
         default = [word for word in (*self.source.diseases, *self.source.organs) if word not in ("none", "unknown")]
         found = next((word for word in (own, *spoken, *default) if word is not None), None)
         if found is None:
-            why = f"nothing says what the marked regions are; set mask_label or diseases in the TOML of {self.source.id}"
+            why = (
+                f"nothing says what the marked regions are; set mask_label or diseases in the TOML of {self.source.id}"
+            )
             raise RefusedError("label.region_unknown", why)
         return found
 
@@ -173,14 +184,20 @@ class Expand:
                 return list(range(count))
 
 
-def _marks_of(index: int, marks: tuple[Mark, ...], by_frame: dict[int, tuple[Mark, ...]], file: ImageFile) -> tuple[Mark, ...]:
+def _marks_of(
+    index: int, marks: tuple[Mark, ...], by_frame: dict[int, tuple[Mark, ...]], file: ImageFile
+) -> tuple[Mark, ...]:
     """Return the marks of one plane; a mask volume's mark points at the same slice."""
-    own = [mark.with_(index=(index,)) if _follows(mark, file) else mark for mark in marks if _speaks_of(mark, index, file)]
+    own = [
+        mark.with_(index=(index,)) if _follows(mark, file) else mark for mark in marks if _speaks_of(mark, index, file)
+    ]
     return (*own, *by_frame.get(index, ()))
 
 
 def _follows(mark: Mark, file: ImageFile) -> bool:
-    return isinstance(mark, FileMark) and mark.mask_kind != "segment" and (file.count > 1 or isinstance(file, NiftiFile))
+    return (
+        isinstance(mark, FileMark) and mark.mask_kind != "segment" and (file.count > 1 or isinstance(file, NiftiFile))
+    )
 
 
 def _speaks_of(mark: Mark, index: int, file: ImageFile) -> bool:

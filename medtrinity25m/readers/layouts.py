@@ -23,8 +23,7 @@ from medtrinity25m.registry import Source
 def list_source(source: Source, jail: Jail, mapper: Mapper = map) -> Listing:
     """Return the entries of a source, sorted by path, with a refusal for every file nothing claims.
 
-    Args:
-        mapper: like `map`; a pool's, when files have to be opened to be listed (DICOM headers).
+    `mapper` is like `map`: a pool's, for files that have to be opened to be listed (DICOM headers).
     """
     files = jail.files()
     listing = _list(source, jail, files, mapper)
@@ -79,7 +78,9 @@ def _list_image_masks(source: Source, layout: options.ImageMask | options.NiftiP
     for path, fields in images:
         paired = masks.pop(tuple(fields[name] for name in sorted(joint)), [])
         region = layout.mask_label or fields.get("label")
-        listing.entries.append(_entry(path, fields, *(mask_mark(source, layout, mask, region) for mask in sorted(paired))))
+        listing.entries.append(
+            _entry(path, fields, *(mask_mark(source, layout, mask, region) for mask in sorted(paired)))
+        )
         listing.used.update(paired)
     for path in (path for unpaired in masks.values() for path in unpaired):
         listing.refusals.append(Refusal(path, "layout.mask_without_image", f"{path}: no image of that case was found"))

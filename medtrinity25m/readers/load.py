@@ -32,6 +32,7 @@ class Loader:
     _open: tuple[str, ImageFile] | None = None
 
     def __call__(self, records: Iterable[Record]) -> Iterator[Sample]:
+        """Yield a sample a record, in order."""
         for record in records:
             try:
                 yield self._load(record)
@@ -42,7 +43,9 @@ class Loader:
         file = self._file(record)
         plane = file.plane(record.index)
         if (plane.pixels == plane.pixels.flat[0]).all():
-            raise RefusedError("image.blank", f"{record.locator}: every pixel has the same value, there is nothing to describe")
+            raise RefusedError(
+                "image.blank", f"{record.locator}: every pixel has the same value, there is nothing to describe"
+            )
         overlay = partial(_region, file, record.index) if isinstance(file, DicomFile) else None
         marks = annotate(record.marks, plane, self.jail, self._masks, axis=self.source.slices.axis, overlay=overlay)
         return self.bare(record).with_(

@@ -174,8 +174,8 @@ def _crossings(
     start, stop = (min(max(math.ceil(y), 0), height) for y in (upper[1], lower[1]))
     rows = np.arange(start, stop, dtype=np.intp)
     with np.errstate(over="ignore", invalid="ignore"):  # of coordinates beyond 1e300; clipped by the caller
-        share = (rows - upper[1]) / (lower[1] - upper[1]) if stop > start else rows.astype(np.float64)
-        columns = upper[0] + share * (lower[0] - upper[0])
+        rise = lower[1] - upper[1] if stop > start else 1.0
+        columns = upper[0] + (rows - upper[1]) * (lower[0] - upper[0]) / rise  # in this order exact on small numbers
     return rows, np.nan_to_num(columns)
 
 

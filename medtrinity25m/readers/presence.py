@@ -10,7 +10,7 @@ from medtrinity25m.readers.nifti import NiftiFile
 from medtrinity25m.readers.open import ImageFile
 from medtrinity25m.readers.raster import RasterFile
 from medtrinity25m.readers.record import FileMark, Mark
-from medtrinity25m.readers.safe import FileKind, Jail
+from medtrinity25m.readers.safe import Jail
 from medtrinity25m.registry import Source
 
 Areas = list[dict[str, int]]
@@ -21,7 +21,6 @@ def mark_areas(
     marks: tuple[Mark, ...],
     by_frame: dict[int, tuple[Mark, ...]],
     file: ImageFile,
-    kind: FileKind,
     jail: Jail,
     source: Source,
 ) -> Areas:
@@ -56,7 +55,7 @@ def _add(area: dict[str, int], more: dict[str, int]) -> None:
 
 def _in_file(mark: FileMark, file: ImageFile, jail: Jail, source: Source) -> Areas:
     blob = jail.read(mark.path)
-    if blob.kind in ("nifti", "nifti_gz"):
+    if blob.kind == "nifti" or blob.kind == "nifti_gz":
         labels = NiftiFile(blob.data, blob.path, source.slices.axis)
         if not isinstance(file, NiftiFile) or not labels.same_grid(file):
             raise RefusedError("nifti.mask_mismatch", f"{mark.path} does not lie on the grid of its image")
@@ -83,10 +82,8 @@ def _named(mark: FileMark, areas: dict[int, int]) -> dict[str, int]:
         if mark.mask_kind != "classes":
             _add(found, {_label(mark): pixels})
         elif str(value) not in mark.labels:
-            why = f"{mark.path} holds value {value}, which [labels] does not explain; map it, to \"background\" if it is none"
+            why = f'{mark.path} holds value {value}, which [labels] does not explain; map it, to "background" if it is none'
             raise RefusedError("label.unknown", why)
         elif mark.labels[str(value)] != "background":
             _add(found, {mark.labels[str(value)]: pixels})
     return found
-
-

@@ -22,6 +22,7 @@ import numpy as np
 from isal import isal_zlib
 
 from medtrinity25m.errors import RefusedError
+from medtrinity25m.readers.safe import Damage
 
 RasterKind = Literal["png", "jpeg", "tiff", "webp"]
 Stream = tuple[int, int, tuple[memoryview, ...]]
@@ -31,9 +32,6 @@ MAX_PAGE_BYTES = 512 << 20  # decoded samples of one page; with Pillow's and Num
 MAX_PIXELS = 89_478_485  # Pillow warns every reader above it (its MAX_IMAGE_PIXELS); tile what is larger
 MAX_PAGES = 65_536  # a long recording at 30 a second lasts 36 minutes; each costs 30 µs to list
 MAX_INFLATE = 1 << 20  # bytes unpacked at a time when only their number is wanted
-
-# the stub of isal calls the class an instance
-Damage: type[Exception] = isal_zlib.IsalError  # type: ignore[assignment]
 
 _DEFLATE = (8, 32946)  # TIFF Compression: Adobe deflate, and its older number
 _BANDS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # PNG colour type → samples a pixel, 11.2.1

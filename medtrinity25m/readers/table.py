@@ -91,7 +91,9 @@ def _box(layout: Table, row: Row, where: str) -> tuple[float, float, float, floa
     raw = [row.get(name) for name in layout.box]
     if all(cell in (None, "") for cell in raw):
         return None
-    numbers = re.split(r"[\s,;]+", str(raw[0]).strip(" \t[]()")) if len(raw) == 1 and not isinstance(raw[0], list) else raw
+    numbers = (
+        re.split(r"[\s,;]+", str(raw[0]).strip(" \t[]()")) if len(raw) == 1 and not isinstance(raw[0], list) else raw
+    )
     cells = list(raw[0]) if len(raw) == 1 and isinstance(raw[0], list) else list(numbers)
     try:
         a, b, c, d = (float(str(cell)) for cell in cells)

@@ -137,11 +137,11 @@ def full_range(values: NDArray[Any]) -> Window:
     return _between(float(low), float(high), "full_range")
 
 
-def _finite(values: NDArray[Any]) -> NDArray[np.floating]:
+def _finite(values: NDArray[Any]) -> NDArray[Any]:
     """Return the usable values of the sample as one row of floats that hold them exactly, or as nearly as float64."""
     some = sample(values)
     with np.errstate(invalid="ignore"):  # a signalling NaN says so when it is copied
-        floats = some.astype(np.float32 if some.dtype.itemsize <= 2 else np.float64, copy=False)
+        floats: NDArray[Any] = some.astype(np.float32 if some.dtype.itemsize <= 2 else np.float64, copy=False)
     usable = (floats > -LARGEST) & (floats < LARGEST)
     return floats if usable.all() else floats[usable]
 

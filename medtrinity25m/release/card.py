@@ -13,7 +13,13 @@ from medtrinity25m.release.configs import ReleaseConfig, release_configs
 from medtrinity25m.release.manifest import Manifest
 
 FEATURES_OF = {"all": FEATURES, "metadata": METADATA_FEATURES, "knowledge": PASSAGE_FEATURES}
-SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
+SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+)
 
 
 def make_card(manifest: Manifest) -> str:
@@ -25,9 +31,13 @@ def make_card(manifest: Manifest) -> str:
         version=manifest["pipeline_version"],
         example_config=next(iter(manifest["modalities"])),
         funnel=_table(("step", "records"), [("read", rows["read"]), *_reasons(manifest), ("written", rows["written"])]),
-        counts="\n\n".join(_counts(manifest, name) for name in ("splits", "modalities", "diseases", "organs", "sources")),
+        counts="\n\n".join(
+            _counts(manifest, name) for name in ("splits", "modalities", "diseases", "organs", "sources")
+        ),
         origins=_table(("origin", "regions"), manifest["origins"].items() or [("none", 0)]),
-        sources=_table(("source", "title", "licence", "homepage"), [_source(about) for about in manifest["about_sources"]]),
+        sources=_table(
+            ("source", "title", "licence", "homepage"), [_source(about) for about in manifest["about_sources"]]
+        ),
     )
     # key order carries meaning in `dataset_info`, hence no sorting
     front = yaml.safe_dump(front_matter(manifest), sort_keys=False, allow_unicode=True, width=120)
@@ -69,7 +79,9 @@ def _info(config: ReleaseConfig) -> dict[str, Any]:
     entry: dict[str, Any] = {"config_name": config.name}
     if config.name in FEATURES_OF:  # the other configs' shards say the same in their own schema
         entry["features"] = _yaml_features(FEATURES_OF[config.name])
-    splits = [{"name": split, "num_bytes": config.bytes[split], "num_examples": rows} for split, rows in config.rows.items()]
+    splits = [
+        {"name": split, "num_bytes": config.bytes[split], "num_examples": rows} for split, rows in config.rows.items()
+    ]
     return entry | {"splits": splits, "dataset_size": sum(config.bytes.values())}
 
 

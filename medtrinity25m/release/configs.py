@@ -40,13 +40,17 @@ def release_configs(manifest: Manifest) -> list[ReleaseConfig]:
         ),
         *(_disease(disease, shards) for disease in manifest["diseases"]),
         _directory("metadata", shards, "metadata/*"),
-        ReleaseConfig("knowledge", {"train": [knowledge["path"]]}, {"train": knowledge["rows"]}, {"train": knowledge["bytes"]}),
+        ReleaseConfig(
+            "knowledge", {"train": [knowledge["path"]]}, {"train": knowledge["rows"]}, {"train": knowledge["bytes"]}
+        ),
     ]
 
 
 def _directory(name: str, shards: Sequence[dict[str, Any]], folder: str) -> ReleaseConfig:
     rows, size = _totals(shards, lambda shard: shard["rows"]), _totals(shards, lambda shard: shard["bytes"])
-    return ReleaseConfig(name, {split: [f"{folder}/{split}-*.parquet"] for split in rows}, rows, {s: size[s] for s in rows})
+    return ReleaseConfig(
+        name, {split: [f"{folder}/{split}-*.parquet"] for split in rows}, rows, {s: size[s] for s in rows}
+    )
 
 
 def _disease(name: str, shards: Sequence[dict[str, Any]]) -> ReleaseConfig:

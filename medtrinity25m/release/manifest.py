@@ -38,6 +38,7 @@ def make_manifest(
         entries: journal entries of all shards.
         knowledge: path, bytes, sha256 and rows of the knowledge file.
         rejected: the quarantined records.
+        sources: of which it was built.
         state: of the plan: `read`, records and refusals together, and `split_conflicts`.
 
     Raises:
@@ -46,9 +47,13 @@ def make_manifest(
     shards = sorted(entries, key=lambda entry: entry["name"])
     read, written, refused = state["read"], sum(shard["rows"] for shard in shards), len(rejected)
     if read != written + refused:
-        raise GateFailedError(f"{read} records were read but {written} written and {refused} rejected; the folder is unusable")
+        raise GateFailedError(
+            f"{read} records were read but {written} written and {refused} rejected; the folder is unusable"
+        )
     if not written:
-        example = f"; for example {rejected[0].code}: {rejected[0].detail}" if rejected else "; the sources hold no files"
+        example = (
+            f"; for example {rejected[0].code}: {rejected[0].detail}" if rejected else "; the sources hold no files"
+        )
         raise GateFailedError(f"none of {read} records could be used{example}")
     files = [file for shard in shards for file in shard["files"]] + [knowledge]
     identity = hashlib.sha256(json.dumps([__version__, files], sort_keys=True).encode()).hexdigest()

@@ -48,6 +48,7 @@ class ShardBuilder:
     poison: frozenset[str] = frozenset()
 
     def __call__(self, shard: Shard) -> dict[str, Any]:
+        """Build, commit and journal one shard."""
         tally = Tally({record.id: record.path for record in shard.records})
         data = self.workspace.release / "data" / f"{shard.name}.parquet"
         metadata = self.workspace.release / "metadata" / f"{shard.name}.parquet"
@@ -64,10 +65,17 @@ class ShardBuilder:
                     tally.write(row)
                     rows.add(row, row_bytes(row))
                     bare.add(metadata_row(row), len(str(row["caption"])))
-        entry = {"name": shard.name, "modality": shard.modality, "split": shard.split, **tally.counts(len(shard.records))}
+        entry = {
+            "name": shard.name,
+            "modality": shard.modality,
+            "split": shard.split,
+            **tally.counts(len(shard.records)),
+        }
         quarantine = self.workspace.quarantine / f"{shard.name.replace('/', '-')}.jsonl"
         with committed(quarantine) as quarantine_part:
-            quarantine_part.write_text("".join(json.dumps(asdict(row)) + "\n" for row in tally.rejected), encoding="utf-8")
+            quarantine_part.write_text(
+                "".join(json.dumps(asdict(row)) + "\n" for row in tally.rejected), encoding="utf-8"
+            )
         entry["files"] = [file_entry(path, self.workspace.release) for path in (data, metadata)]
         entry["quarantine"] = file_entry(quarantine, self.workspace.work)
         self.workspace.record(entry)
@@ -154,4 +162,3 @@ class Tally:
         passages = sorted(self.passages)
         totals = {"records": records, "rows": self.rows, "bytes": self.bytes, "rejected": len(self.rejected)}
         return totals | {"passages": passages, **named}
-

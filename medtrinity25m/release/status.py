@@ -47,5 +47,7 @@ def quarantine_rows(folder: Path) -> list[dict[str, Any]]:
 def _workspace(folder: Path) -> Workspace:
     space = Workspace(folder)
     if not space.work.is_dir():
-        raise ConfigError(f"{folder}: there is no {space.work.name} beside it, where a build keeps its plan and quarantine")
+        raise ConfigError(
+            f"{folder}: there is no {space.work.name} beside it, where a build keeps its plan and quarantine"
+        )
     return space

@@ -91,7 +91,7 @@ def row_faults(row: dict[str, Any]) -> Iterator[str]:
 
 def _roi_faults(roi: dict[str, Any], width: int, height: int) -> Iterator[str]:
     x, y, w, h = roi["bbox"]
-    if not (0 <= x and 0 <= y and w > 0 and h > 0 and x + w <= width and y + h <= height):
+    if not (x >= 0 and y >= 0 and w > 0 and h > 0 and x + w <= width and y + h <= height):
         yield f"box {roi['bbox']} leaves the image {width} x {height}"
     share = w * h / (width * height)
     if roi["mask"] is not None:

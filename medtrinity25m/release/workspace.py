@@ -108,7 +108,7 @@ def committed(path: Path) -> Iterator[Path]:
             yield part
             with part.open("rb") as handle:
                 os.fsync(handle.fileno())
-            os.replace(part, path)
+            part.replace(path)
             _sync_folder(path.parent)
         finally:
             part.unlink(missing_ok=True)

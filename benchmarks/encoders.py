@@ -1,6 +1,6 @@
 """CPU time and bytes of our PNG writer and mask reader beside Pillow's, as Markdown tables.
 
-Run `python benchmarks/codecs.py`. The peer is named in each row and timed in the same run, turn by turn with
+Run `python benchmarks/encoders.py`. The peer is named in each row and timed in the same run, turn by turn with
 ours, so only the ratios of one run mean anything. CPU time, not wall time: a busy machine changes it less.
 
 **Why** real pictures: noise and gradients flatter or hurt a filter out of all proportion. What is not on the
