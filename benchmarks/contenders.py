@@ -19,9 +19,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -42,9 +43,12 @@ from medtrinity25m.release.plan import make_plan
 from medtrinity25m.release.rows import data_row, row_bytes
 from medtrinity25m.triplet import Facts, Sample, Triplet, TripletROI
 
+Item = TypeVar("Item")
 Row = dict[str, Any]
-NOTHING_WRITTEN = "build-neither"
+Call = Callable[[], dict[str, float]]
+"""Does a contender's work; returns what it measured itself."""
 SAMPLE = 16  # pixels of every so manieth row are compared; texts, boxes and claims of every row
+EVERYBODY = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes of `ru_maxrss`, getrusage(2)
 WARM_ROWS = 10  # for a writer's warm-up: enough for a table with regions of interest and without
 ROWS, REFERENCE, RELEASE = "rows.pickle", "reference", "release"
@@ -78,6 +82,24 @@ def peer_row(sample: Sample) -> Row:
     return row
 
 
+@dataclass
+class Clock:
+    """Adds up the CPU seconds that this process spends inside an iterator."""
+
+    cpu_s: float = 0.0
+
+    def over(self, items: Iterator[Item]) -> Iterator[Item]:
+        """Yield the items, counting what it takes to make each."""
+        end = object()
+        while True:
+            start = time.process_time()
+            item = next(items, end)
+            self.cpu_s += time.process_time() - start
+            if item is end:
+                return
+            yield cast("Item", item)
+
+
 def datasets_builder(folder: Path, rows: Callable[[], Iterable[Row]]) -> Callable[[], None]:
     """Return the call by which `datasets` writes `rows` as Parquet into `folder`."""
     import datasets  # here, since only the peer's processes should pay for its memory
@@ -99,59 +121,58 @@ def datasets_builder(folder: Path, rows: Callable[[], Iterable[Row]]) -> Callabl
     return lambda: builder.download_and_prepare(str(folder), file_format="parquet", verification_mode="no_checks")
 
 
-def build_ours(config: BuildConfig, _: list[Row]) -> Callable[[], None]:
+def build_ours(config: BuildConfig, _: list[Row]) -> Call:
     """Return the call of our build, one worker."""
 
-    def call() -> None:
+    def call() -> dict[str, float]:
         build(config, workers=1, reporter=Reporter(quiet=True))
         gdcm.close()  # the time of a child counts once it has ended
+        return {}
 
     return call
 
 
-def build_datasets(config: BuildConfig, _: list[Row]) -> Callable[[], None]:
+def build_datasets(config: BuildConfig, _: list[Row]) -> Call:
     """Return the call of the peer's build: the same plan, reading and stages, its own encoding and writing."""
-    write = datasets_builder(config.folder, lambda: map(peer_row, samples(config)))
+    clock = Clock()
+    write = datasets_builder(config.folder, lambda: map(peer_row, clock.over(samples(config))))
 
-    def call() -> None:
+    def call() -> dict[str, float]:
+        before = _cpu_s(resource.RUSAGE_CHILDREN)
         write()
         gdcm.close()
+        return {"shared_s": clock.cpu_s + _cpu_s(resource.RUSAGE_CHILDREN) - before}
 
     return call
 
 
-def build_neither(config: BuildConfig, _: list[Row]) -> Callable[[], None]:
-    """Return the call of what both builds share; nothing is encoded or written."""
-
-    def call() -> None:
-        for _ in samples(config):
-            pass
-        gdcm.close()
-
-    return call
-
-
-def write_ours(config: BuildConfig, rows: list[Row]) -> Callable[[], None]:
+def write_ours(config: BuildConfig, rows: list[Row]) -> Call:
     """Return the call that writes finished rows as a shard is written, one file for all."""
     config.folder.mkdir()
 
-    def call() -> None:
+    def call() -> dict[str, float]:
         with ParquetFile(config.folder / "rows.parquet", FEATURES, int(config.row_group_mb * 1e6)) as file:
             for row in rows:
                 file.add(row, row_bytes(row))
+        return {}
 
     return call
 
 
-def write_datasets(config: BuildConfig, rows: list[Row]) -> Callable[[], None]:
+def write_datasets(config: BuildConfig, rows: list[Row]) -> Call:
     """Return the call that writes the same rows by `datasets`."""
-    return datasets_builder(config.folder, lambda: rows)
+    write = datasets_builder(config.folder, lambda: rows)
+
+    def call() -> dict[str, float]:
+        write()
+        return {}
+
+    return call
 
 
-CONTENDERS: dict[str, Callable[[BuildConfig, list[Row]], Callable[[], None]]] = {
+CONTENDERS: dict[str, Callable[[BuildConfig, list[Row]], Call]] = {
     "build-ours": build_ours,
     "build-datasets": build_datasets,
-    NOTHING_WRITTEN: build_neither,
     "write-ours": write_ours,
     "write-datasets": write_datasets,
 }
@@ -164,27 +185,29 @@ def measure(name: str, folder: Path) -> dict[str, float]:
     imported when it is needed, and no import should count.
     """
     rows = list(finished_rows(folder)) if name.startswith("write") else []
-    before = _peak_bytes()
     with tempfile.TemporaryDirectory() as scratch:
-        CONTENDERS[name](load_config(folder / DEMO_CONFIG, out=Path(scratch) / RELEASE), rows[:WARM_ROWS])()
+        warm_up = CONTENDERS[name](load_config(folder / DEMO_CONFIG, out=Path(scratch) / RELEASE), rows[:WARM_ROWS])
+        loaded = _peak_bytes()
+        warm_up()
     out = folder / name / RELEASE
     shutil.rmtree(out.parent, ignore_errors=True)  # of the round before
     out.parent.mkdir()
     call = CONTENDERS[name](load_config(folder / CONFIG, out=out), rows)
-    cpu_s, wall_s = _cpu_s(), time.perf_counter()
-    call()
+    cpu_s, wall_s = _cpu_s(*EVERYBODY), time.perf_counter()
+    more = call()
     return {
-        "cpu_s": _cpu_s() - cpu_s,
+        "cpu_s": _cpu_s(*EVERYBODY) - cpu_s,
         "wall_s": time.perf_counter() - wall_s,
         "peak_bytes": _peak_bytes(),
-        "before_bytes": before,
+        "loaded_bytes": loaded,
         "bytes": sum(path.stat().st_size for path in _data(out)),
+        **more,
     }
 
 
-def _cpu_s() -> float:
-    """Return user and system seconds of this process and of its children that have ended."""
-    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+def _cpu_s(*whose: int) -> float:
+    """Return user and system seconds of this process, or of its children that have ended, or of both."""
+    usages = [resource.getrusage(who) for who in whose]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
@@ -229,7 +252,7 @@ def check(folder: Path) -> dict[str, list[str]]:
     expected = _digests(_data(folder / REFERENCE))
     found = []
     for name in CONTENDERS:
-        written = _digests(_data(folder / name / RELEASE)) if name != NOTHING_WRITTEN else expected
+        written = _digests(_data(folder / name / RELEASE))
         ids = sorted(expected.keys() | written.keys())
         if wrong := [row for row in ids if expected.get(row) != written.get(row)]:
             found.append(f"{name} differs in {len(wrong)} rows, of which {wrong[0]} is one")

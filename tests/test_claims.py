@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from PIL import Image
 from scipy import ndimage
 
@@ -276,6 +277,26 @@ def test_any_lesions_give_claims_that_hold(
     parts = [(disc(*lesion[:4]), lesion[4]) for lesion in lesions]
     marks = [Annotation(label=("tumor", "cyst")[i % 2], mask=mask) for i, (mask, _) in enumerate(parts)]
     sample = described(shaded(*parts), *marks, modality="mri", spacing_mm=spacing)
+
+    test_every_claim_is_found_again_in_the_row(sample)
+    test_every_number_and_judgment_lies_in_a_claim(sample)
+    assert_clean_sentences(sample)
+
+
+TINY = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
+    lambda size: st.lists(arrays.arrays(np.int32, size, elements=st.integers(0, 2)), min_size=1, max_size=2)
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(TINY, st.sampled_from(["components", "classes"]), st.sampled_from([None, (0.7, 1.3)]))
+def test_tiny_pictures_are_described_too(
+    maps: list[np.ndarray], rule: str, spacing: tuple[float, float] | None
+) -> None:
+    """Pictures of one pixel, regions without surroundings, ties everywhere: nothing fails, everything holds."""
+    marks = [Annotation(label=("tumor", "cyst")[i], instances=labels) for i, labels in enumerate(maps)]
+    pixels = (maps[0] * 90).astype(np.uint8)
+    sample = described(pixels, *marks, rule=rule, spacing_mm=spacing, image_left="right")
 
     test_every_claim_is_found_again_in_the_row(sample)
     test_every_number_and_judgment_lies_in_a_claim(sample)

@@ -120,6 +120,11 @@ def test_a_length_that_swallows_others_is_a_lie() -> None:
     for length in (0xFFFE, 6 + 8 + 2, 4, 0, 5):
         lie = data[:name] + struct.pack("<H", length) + data[name + 2 :]
         assert outcome(lie) == "dicom.structure", length
+    born, sex = b"\x10\0\x30\0DA\x08\x0019800101", b"\x10\0\x40\0CS\2\0F "
+    at = data.index(b"\x28\0\2\0US")
+    assert outcome(data[:at] + born + sex + data[at:]) == "plane"
+    assert outcome(data[:at] + sex + born + data[at:]) == "dicom.structure"
+    assert outcome(data[:at] + born + born + data[at:]) == "dicom.structure"
     long = data.index(b"OW\0\0") + 4
     assert outcome(data[:long] + struct.pack("<L", 0x7FFFFFFF) + data[long + 4 :]) == "dicom.pixel_short"
 
@@ -218,8 +223,25 @@ def test_a_codestream_of_another_size_is_not_decoded() -> None:
         data = drawn(SMALL, JPEG2000, PixelData=encapsulate([stated]))
         with pytest.raises(RefusedError, match="the codestream is"):
             DicomFile(data).plane(0)
-    cut = drawn(np.zeros((512, 512), np.int16), JPEG2000, PixelData=encapsulate([frame[: len(frame) // 2]]))
-    assert outcome(cut) == "dicom.decode"
+
+
+CODED_ALIKE = (
+    "693_J2KR.dcm",
+    "SC_rgb_jpeg_dcmtk.dcm",
+    "JPEG-LL.dcm",
+    "MR_small_jpeg_ls_lossless.dcm",
+    "MR_small_RLE.dcm",
+)
+
+
+@pytest.mark.parametrize("name", CODED_ALIKE)
+def test_a_cut_codestream_is_no_image(name: str) -> None:
+    """A frame whose codestream ends early is refused by every codec, if only its last bytes are missing."""
+    dataset = header_of(name)
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1)).rstrip(b"\0")
+    for lost in (4, 100, len(frame) // 2):
+        dataset.PixelData = encapsulate([frame[:-lost]])
+        assert outcome(as_bytes(dataset, dataset.file_meta.TransferSyntaxUID)) == "dicom.decode"
 
 
 def test_more_or_fewer_frames_than_promised() -> None:

@@ -193,6 +193,10 @@ def test_segments_of_a_multi_frame_image_are_found_by_frame(masks: NDArray[np.bo
         PlaneGeometry(sop_uid="1.2", frame=frame, rows=512, columns=512, frame_of_reference=FRAME) for frame in range(3)
     ]
     one = segments(DicomFile(real("liver.dcm")))[0]
+    lifted = header_of("liver.dcm")
+    source = lifted.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0].SourceImageSequence[0]
+    source.ReferencedFrameNumber = [3, 1]
+    assert [frame for _, frame in segments(DicomFile(written(lifted)))[0].references] == [2, 0]
     for frame, expected in ((0, [0]), (2, [2]), (None, [0, 1, 2])):
         assert matches(one.with_(references=(("1.2", frame),)), among) == expected
         assert matches(one.with_(references=(("1.2", frame),)), PlaneIndex(among)) == expected

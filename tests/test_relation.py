@@ -30,7 +30,7 @@ def _squares_apart(one: np.ndarray, other: np.ndarray, spacing: tuple[float, flo
     )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(PAIRS, st.sampled_from([(1.0, 1.0), (0.5, 2.0), (3.0, 0.7)]))
 def test_the_gap_is_the_smallest_distance_between_pixels(
     masks: tuple[np.ndarray, np.ndarray], spacing: tuple[float, float]

@@ -294,11 +294,20 @@ def _upright(file: RasterFile | NiftiFile, mark: FileMark, plane: Plane) -> NDAr
         united = labels if united is None else np.where(united != 0, united, labels)
     if united is None:
         raise RefusedError("mask.index", f"no plane of mask {mark.path} is asked for")
-    if isinstance(file, RasterFile) and file.lossy:
-        if mark.mask_kind != "binary":
-            raise RefusedError("mask.lossy", f"mask {mark.path} is compressed with loss; its numbers are not exact")
-        return (united >= LIGHT).astype(np.int32)
-    return united
+    return without_loss(file, mark, united)
+
+
+def without_loss(file: RasterFile | NiftiFile, mark: FileMark, labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the values of a mask; of one that was compressed with loss, whether they are light.
+
+    Raises:
+        RefusedError: `mask.lossy` for classes and instances, whose numbers such a file does not keep.
+    """
+    if not (isinstance(file, RasterFile) and file.lossy):
+        return labels
+    if mark.mask_kind != "binary":
+        raise RefusedError("mask.lossy", f"mask {mark.path} is compressed with loss; its numbers are not exact")
+    return (labels >= LIGHT).astype(np.int32)
 
 
 def _turned(size: tuple[int, int], orientation: int) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrinity25m.errors import RefusedError
+from medtrinity25m.readers.marks import without_loss
 from medtrinity25m.readers.nifti import NiftiFile
 from medtrinity25m.readers.open import ImageFile
 from medtrinity25m.readers.raster import RasterFile
@@ -65,7 +66,7 @@ def _in_file(mark: FileMark, file: ImageFile, jail: Jail, source: Source) -> Are
     pages = RasterFile(blob.data, blob.path, blob.kind)
     if pages.count != file.count:
         raise RefusedError("mask.size_mismatch", f"{mark.path} has {pages.count} pages, its image {file.count}")
-    return [_named(mark, _value_areas(pages.labels(page))) for page in range(pages.count)]
+    return [_named(mark, _value_areas(without_loss(pages, mark, pages.labels(page)))) for page in range(pages.count)]
 
 
 def _value_areas(labels: NDArray[np.int32]) -> dict[int, int]:
