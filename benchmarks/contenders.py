@@ -250,7 +250,7 @@ def finished_rows(folder: Path) -> Iterator[Row]:
 def check(folder: Path) -> dict[str, list[str]]:
     """Compare what each contender wrote last with the reference; return the differences, in words."""
     expected = _digests(_data(folder / REFERENCE))
-    found = []
+    found = [] if expected else ["the reference has no rows"]
     for name in CONTENDERS:
         written = _digests(_data(folder / name / RELEASE))
         ids = sorted(expected.keys() | written.keys())

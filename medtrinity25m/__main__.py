@@ -226,6 +226,9 @@ def _build_and_tell(config: Any, workers: int) -> None:
     done = "nothing to do" if not outcome.built else f"{outcome.built} shards built, {outcome.kept} kept"
     counts = f"{rows['read']:,} read = {rows['written']:,} written + {rows['rejected']:,} rejected"
     typer.echo(f"{config.folder}: {counts} ({done})", err=True)
+    if conflicts := outcome.manifest["split_conflicts"]:
+        note = "patients were in several official splits; all their rows went to the most guarded one"
+        typer.echo(f"  {conflicts:,} {note}", err=True)
     for code, count in outcome.manifest["rejected_by_reason"].items():
         typer.echo(f"  {count:,} {code}", err=True)
 

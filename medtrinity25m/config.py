@@ -146,7 +146,8 @@ def load_config(path: Path, **overrides: Any) -> BuildConfig:
     try:
         return BuildConfig(**(dict(raw) | given), base=path.parent)
     except (ValidationError, TypeError) as error:
-        message = explain(error) if isinstance(error, ValidationError) else str(error)
+        keys = [*BuildConfig.model_fields, *SourceEntry.model_fields]
+        message = explain(error, keys) if isinstance(error, ValidationError) else str(error)
         raise ConfigError(f"{path}: {message}") from error
 
 

@@ -62,6 +62,20 @@ class LockedError(MedTrinityError):
     exit_code = 75
 
 
+MAX_DETAIL = 500  # a reason is read in a table; hostile headers may hold megabytes
+
+
+def one_line(text: str) -> str:
+    """Return `text` as one printable line of at most 500 characters: line ends and control characters made visible."""
+    flat = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: 2 * MAX_DETAIL])
+    return flat[:MAX_DETAIL]
+
+
+def located(path: str, detail: str) -> str:
+    """Return a sentence that names the file it is about."""
+    return detail if path in detail else f"{path}: {detail}"
+
+
 class RefusedError(MedTrinityError):
     """One file or record cannot be used.
 
@@ -70,11 +84,9 @@ class RefusedError(MedTrinityError):
         detail: one sentence for a person: what was found, where, and what to do.
     """
 
-    MAX_DETAIL = 500  # a reason is read in a table; hostile headers may hold megabytes
-
     def __init__(self, code: str, detail: str) -> None:
         self.code = code
-        self.detail = " ".join(detail.split())[: self.MAX_DETAIL]
+        self.detail = one_line(detail)
         super().__init__(f"{code}: {self.detail}")
 
     def __reduce__(self) -> tuple[type[RefusedError], tuple[str, str]]:

@@ -11,7 +11,7 @@ import difflib
 import math
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from medtrinity25m.errors import ConfigError, UnknownTermError
-from medtrinity25m.readers.layout_options import Layout
+from medtrinity25m.readers.layout_options import LAYOUTS, Layout
 from medtrinity25m.triplet import Frozen, View
 
 RESERVED = ("none", "unknown", "background")
@@ -35,6 +35,12 @@ SPLIT_WORDS: dict[str, Split] = {
     "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
     "test": "test", "testing": "test",
 }  # fmt: skip
+HINTS = {
+    "license": "an SPDX id or LicenseRef-…",
+    "redistribution": "images, annotations-only or recipe-only",
+    "egress": "any or local-only",
+    "id": "lower-case letters, digits and _, a letter first",
+}
 LICENSE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9.+-]*$"
 
 
@@ -89,7 +95,7 @@ class Vocabulary:
     def __getitem__(self, term_id: str) -> Term:
         if term_id not in self.terms:
             raise UnknownTermError(
-                f"{term_id!r} is not a {self.name} term; nearest: {', '.join(self.nearest(term_id))}"
+                f"{term_id!r} is no term of the {self.name} vocabulary; nearest: {', '.join(self.nearest(term_id))}"
             )
         return self.terms[term_id]
 
@@ -270,25 +276,38 @@ def parse_source(raw: Mapping[str, Any], where: str) -> Source:
     """Validate the content of a source TOML; `where` names the file in errors."""
     try:
         return Source(**raw)
+    except UnknownTermError as error:
+        raise UnknownTermError(f"{where}: {error}") from error
     except ValidationError as error:
-        raise ConfigError(f"{where}: {explain(error)}") from error
+        keys = [key for model in (Source, SliceRule, ROIRule, *LAYOUTS) for key in model.model_fields]
+        raise ConfigError(f"{where}: {explain(error, keys)}") from error
     except TypeError as error:
         raise ConfigError(f"{where}: {error}") from error
 
 
-def explain(error: ValidationError) -> str:
-    """Return a validation error as one line a person can act on: `layout.images: Field required; …`."""
-    parts = []
-    for item in error.errors(include_url=False):
-        place = ".".join(str(part) for part in item["loc"]) or "file"
-        if item["type"] == "missing":
-            message = "is missing and has no default"
-            if place == "license":
-                message += "; use an SPDX id or LicenseRef-…"
-        else:
-            message = item["msg"].removeprefix("Value error, ")
-        parts.append(f"{place}: {message}")
-    return "; ".join(parts)
+def explain(error: ValidationError, keys: Sequence[str]) -> str:
+    """Return a validation error as one line a person can act on; `keys` are all that might have been meant."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in item['loc']) or 'file'}: {_advice(item, keys)}"
+        for item in error.errors(include_url=False)
+    )
+
+
+def _advice(item: Any, keys: Sequence[str]) -> str:
+    key = str(item["loc"][-1]) if item["loc"] else ""
+    hint = f"; use {HINTS[key]}" if key in HINTS else ""
+    match item["type"]:
+        case "missing":
+            return f"is missing and has no default{hint}"
+        case "extra_forbidden":
+            near = difflib.get_close_matches(key, keys, n=2, cutoff=0.5)
+            return f"is no key here{'; did you mean ' + ' or '.join(near) + '?' if near else ''}"
+        case "tuple_type":
+            return f"{item['input']!r} is no list; write it in brackets, for example [0.5, 0.5]"
+        case "string_pattern_mismatch":
+            return f"{item['input']!r} cannot be used{hint}"
+        case _:
+            return str(item["msg"]).removeprefix("Value error, ") + hint
 
 
 def load_source(path: Path) -> Source:

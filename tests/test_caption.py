@@ -90,7 +90,7 @@ def test_the_picture_in_one_sentence(columns: dict[str, Any], expected: str) -> 
         ),
         (
             (region("kidney"), region("kidney")),
-            "The annotated regions of interest are two kidneys.",
+            "The annotated regions of interest are two regions labeled kidney.",
         ),
         (
             (region("skin", 1, "whole_image"),),

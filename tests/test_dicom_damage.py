@@ -130,10 +130,13 @@ def test_a_length_that_swallows_others_is_a_lie() -> None:
 
 
 def test_native_pixels_have_a_length() -> None:
-    """Pixel data of undefined length under an uncompressed transfer syntax are refused, and the reverse."""
+    """Undefined lengths are for sequences and compressed pixels; native pixels and other values have one."""
     data = drawn(SMALL)
     at = data.index(b"OW\0\0") + 4
     assert outcome(data[:at] + b"\xff\xff\xff\xff" + data[at + 4 :]) == "dicom.structure"
+    other = b"\x09\0\x10\x10OB\0\0\xff\xff\xff\xff\xfe\xff\xdd\xe0\0\0\0\0"
+    before = data.index(b"\x28\0\2\0US")
+    assert outcome(data[:before] + other + data[before:]) == "dicom.structure"
     fragments = encapsulate([SMALL.tobytes()], has_bot=False)
     whole = data[: at - 8] + b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff" + fragments + b"\xfe\xff\xdd\xe0\0\0\0\0"
     assert outcome(whole) == "dicom.structure"
@@ -247,7 +250,12 @@ def test_a_cut_codestream_is_no_image(name: str) -> None:
 def test_more_or_fewer_frames_than_promised() -> None:
     """Encapsulated frames are counted: too few and too many are refused."""
     frames = list(generate_frames(header_of("MR_small_RLE.dcm").PixelData, number_of_frames=1)) * 3
-    for promised, code in ((2, "dicom.pixel_excess"), (3, "plane"), (4, "dicom.pixel_short")):
+    for promised, code in (
+        (1, "dicom.pixel_excess"),
+        (2, "dicom.pixel_excess"),
+        (3, "plane"),
+        (4, "dicom.pixel_short"),
+    ):
         data = drawn(np.zeros((64, 64), np.int16), RLELossless, PixelData=encapsulate(frames), NumberOfFrames=promised)
         assert outcome(data) == code
 

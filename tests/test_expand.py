@@ -45,7 +45,9 @@ def volume(tmp_path):
     return tmp_path
 
 
-PAIRS = '[layout]\nkind = "nifti_pairs"\n[labels]\n1 = "liver"\n2 = ["liver", "cyst"]\n'
+PAIRS = (
+    '[layout]\nkind = "nifti_pairs"\nmasks = "labelsTr/{case}.nii.gz"\n[labels]\n1 = "liver"\n2 = ["liver", "cyst"]\n'
+)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +73,7 @@ def test_a_plane_has_the_diseases_that_are_marked_on_it(expanded, volume):
 
     assert [record.disease for record in records] == ["unknown"] * 3 + ["cyst"] + ["unknown"] * 2
     assert records[3].organs == ("liver",)
+    assert records[3].marks[0].labels == {"1": ("liver",), "2": ("cyst", "liver")}
     assert records[0].organs == ()
     assert records[3].marks[0].index == (3,)
 
@@ -86,7 +89,9 @@ def test_planes_of_a_volume_share_a_group_and_have_stable_names(expanded, volume
 
 def test_a_mask_value_nobody_explained_is_refused_by_name(expanded, volume):
     """The message names the file and the value and says what to do."""
-    (refusal,) = expanded('[layout]\nkind = "nifti_pairs"\n[labels]\n1 = "liver"', modality="ct")
+    (refusal,) = expanded(
+        '[layout]\nkind = "nifti_pairs"\nmasks = "labelsTr/{case}.nii.gz"\n[labels]\n1 = "liver"', modality="ct"
+    )
 
     assert refusal.code == "label.unknown"
     assert "labelsTr/a.nii.gz holds value 2" in refusal.detail
@@ -95,7 +100,8 @@ def test_a_mask_value_nobody_explained_is_refused_by_name(expanded, volume):
 def test_background_values_are_no_regions(expanded, volume):
     """A value mapped to `background` marks nothing."""
     records = expanded(
-        '[layout]\nkind = "nifti_pairs"\n[labels]\n1 = "background"\n2 = "cyst"\n[slices]\nkeep = "roi"', modality="ct"
+        '[layout]\nkind = "nifti_pairs"\nmasks = "labelsTr/{case}.nii.gz"\n[labels]\n1 = "background"\n2 = "cyst"\n[slices]\nkeep = "roi"',
+        modality="ct",
     )
 
     assert [record.index for record in records] == [3]

@@ -217,7 +217,7 @@ def test_coco_entries_that_cannot_be_used_are_refused_one_by_one(listed, draw, t
     assert len(listing.entries) == 1
     assert codes(listing) == {
         "annotations/x.json#image=2": "file.missing",
-        "annotations/x.json#image=3": "coco.entry",
+        "annotations/x.json#image=3": "coco.category",
         "annotations/x.json#image=77": "coco.image_missing",
         "annotations/y.json": "coco.json",
     }

@@ -36,8 +36,9 @@ def test_the_fields_of_a_pattern_are_its_names():
 
 def test_a_malformed_field_is_a_config_error():
     """`{a-b}` is not silently literal."""
-    with pytest.raises(ConfigError, match="a field is written"):
-        match_path("{a-b}/x", "x")
+    for pattern in ("{a-b}/x", "{label/{case}.png", "x}.png"):
+        with pytest.raises(ConfigError, match="a field is written"):
+            match_path(pattern, "x")
 
 
 def test_a_template_takes_columns_and_refuses_empty_ones():

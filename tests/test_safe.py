@@ -46,7 +46,7 @@ KNOWN = {
     "webp": image_bytes("WEBP"),
     "dicom": bytes(128) + b"DICM" + EXPLICIT,
     "nifti": nifti_header(),
-    "nifti_gz": gzip.compress(nifti_header()),
+    "nifti_gz": gzip.compress(nifti_header(), mtime=0),
 }
 VARIANTS = [
     ("dicom", EXPLICIT),
@@ -55,7 +55,7 @@ VARIANTS = [
     ("nifti", nifti_header(">")),
     ("nifti", nifti_header(version=2)),
     ("nifti", nifti_header(">", version=2)),
-    ("nifti_gz", gzip.compress(nifti_header(version=2))),
+    ("nifti_gz", gzip.compress(nifti_header(version=2), mtime=0)),
     ("tiff", b"MM\0*\0\0\0\x08"),
     ("tiff", b"II+\0\x08\0\0\0"),
 ]
@@ -96,11 +96,10 @@ def test_a_file_inside_is_read_whole(jail: Jail) -> None:
 
 
 @pytest.mark.parametrize("path", [
-    "../root-not/secret.png", "deep/../../root-not/secret.png", "/etc/passwd", "a.png\0.jpg", "deep\\er\\b.png",
-    "..\\root-not\\secret.png", "\\\\server\\share\\a.png", "..", "deep/../..",
+    "../root-not/secret.png", "deep/../../root-not/secret.png", "/etc/passwd", "a.png\0.jpg", "..", "deep/../..",
 ])  # fmt: skip
 def test_nothing_outside_the_root_is_opened(jail: Jail, path: str) -> None:
-    """A path that climbs out, is absolute, holds NUL or a backslash is refused before anything is opened."""
+    """A path that climbs out, is absolute or holds NUL is refused before anything is opened."""
     with refused("file.outside_root"):
         jail.read(path)
 

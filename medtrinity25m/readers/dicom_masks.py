@@ -308,7 +308,7 @@ def _points(contour: Dataset) -> Points | None:
 def closed_contours(overlay: Mask) -> Mask:
     """Return the areas that lines of an overlay enclose, outlines included, (H, W) bool; empty if none is.
 
-    A line is taken three pixels wide, so an area reaches one pixel beyond the line that was drawn. Of the
+    The area is what the drawn line encloses; a line with gaps of up to two pixels counts as closed. Of the
     8-connected components that enclose something the one with the largest hole is a contour; others are when
     their hole has at least a quarter of its area. Letters and callipers beside it enclose less or nothing.
     """
@@ -317,7 +317,11 @@ def closed_contours(overlay: Mask) -> Mask:
     for index, box in enumerate(ndimage.find_objects(labelled, max_label=count), start=1):
         line = labelled[box] == index
         area = ndimage.binary_fill_holes(line)
-        filled.append((int(area.sum() - line.sum()), box, area))
+        drawn = overlay[box] & line
+        inside = ndimage.binary_fill_holes(drawn)
+        if inside.sum() == drawn.sum():  # open as drawn: what the thick line closes, without its thickness
+            inside = ndimage.binary_erosion(area, PEN) | drawn
+        filled.append((int(area.sum() - line.sum()), box, inside))
     largest = max((hole for hole, _, _ in filled), default=0)
     found = np.zeros(overlay.shape, dtype=np.bool_)
     for hole, box, area in filled:

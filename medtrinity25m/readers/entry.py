@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from medtrinity25m.errors import RefusedError
+from medtrinity25m.errors import RefusedError, located, one_line
 from medtrinity25m.readers.layout_options import Masks
 from medtrinity25m.readers.record import FileMark, Mark
 from medtrinity25m.registry import Source
@@ -26,7 +26,8 @@ class Entry:
 
     `frame_marks` holds marks that belong to one plane of the file only (frame or slice index → marks), `places`
     the positions of its planes in a series that may lie in many files, `uid` a stable name better than the path,
-    `container` what its planes have in common with those of other files (the series).
+    `drawn_size` the (height, width) its marks
+    were drawn on, `container` what its planes have in common with those of other files (the series).
     """
 
     path: str
@@ -41,6 +42,7 @@ class Entry:
     marks: tuple[Mark, ...] = ()
     frame_marks: dict[int, tuple[Mark, ...]] = field(default_factory=dict)
     places: dict[int, int] = field(default_factory=dict)
+    drawn_size: tuple[int, int] | None = None
     uid: str | None = None
     container: str | None = None
 
@@ -53,10 +55,13 @@ class Refusal:
     code: str
     detail: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", one_line(self.detail))
+
     @classmethod
     def of(cls, path: str, error: RefusedError) -> Refusal:
-        """Return the refusal an error stands for."""
-        return cls(path, error.code, error.detail)
+        """Return the refusal an error stands for; its sentence names the file."""
+        return cls(path, error.code, located(path, error.detail))
 
 
 @dataclass
@@ -72,6 +77,6 @@ class Listing:
 def mask_mark(source: Source, layout: Masks, path: str, region: str | None) -> FileMark:
     """Return the mark for a mask file of `layout`; `region` is the raw label of its regions, if one is known."""
     if layout.mask_kind == "classes":
-        values = {raw: raw for raw in source.labels if raw.isdecimal()}
+        values = {raw: (raw,) for raw in source.labels if raw.isdecimal()}
         return FileMark(path=path, mask_kind="classes", labels=values)
     return FileMark(path=path, mask_kind=layout.mask_kind, label=region)

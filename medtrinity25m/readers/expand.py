@@ -6,7 +6,6 @@ which planes they mark, and the slice rule chooses the planes that become rows. 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import get_args
 
@@ -14,6 +13,7 @@ from medtrinity25m.errors import RefusedError
 from medtrinity25m.keys import Key
 from medtrinity25m.readers.dicom import DicomFile
 from medtrinity25m.readers.entry import Entry, Refusal
+from medtrinity25m.readers.naming import Naming
 from medtrinity25m.readers.nifti import NiftiFile
 from medtrinity25m.readers.open import ImageFile, open_image
 from medtrinity25m.readers.presence import mark_areas
@@ -50,11 +50,12 @@ class Expand:
     def _records(self, entry: Entry) -> list[Record]:
         source = self.source
         blob = self.jail.read(entry.path)
-        said = self._meanings(entry)
+        naming = Naming(source, self.jail)
+        said = naming.image((*entry.labels, *entry.organs))
         organs = _unique(source.organs, *(meaning.organs for meaning in said))
         file = open_image(blob, source, organs)
-        marks = tuple(self._resolve(mark, said) for mark in entry.marks)
-        by_frame = {index: tuple(self._resolve(m, said) for m in own) for index, own in entry.frame_marks.items()}
+        marks = naming.marks(entry.marks, said)
+        by_frame = {index: naming.marks(own, said) for index, own in entry.frame_marks.items()}
         areas = mark_areas(marks, by_frame, file, self.jail, source)
         base = self._base(entry, blob, file)
         return [
@@ -64,6 +65,7 @@ class Expand:
                 **self._names(entry, blob, file, index),
                 index=index,
                 marks=_marks_of(index, marks, by_frame, file),
+                drawn_size=entry.drawn_size,
                 slice_index=entry.places.get(index, index if file.count > 1 else None),
                 cost=file.cost(index),
             )
@@ -120,41 +122,6 @@ class Expand:
         if found is None:
             why = f"{entry.path}: modality {word!r} is not known; set modality in the TOML of {self.source.id}"
             raise RefusedError("modality.unknown", why)
-        return found
-
-    def _meanings(self, entry: Entry) -> tuple[Meaning, ...]:
-        return tuple(self._meaning(raw) for raw in (*entry.labels, *entry.organs))
-
-    def _meaning(self, raw: str) -> Meaning:
-        meaning = self.source.meaning(raw)
-        if meaning is None:
-            near = ", ".join((*vocabulary("disease").nearest(raw, 2), *vocabulary("anatomy").nearest(raw, 1)))
-            why = f"label {raw!r} is in no vocabulary (nearest: {near}); map it in [labels] of {self.source.id}"
-            raise RefusedError("label.unknown", why)
-        return meaning
-
-    def _resolve(self, mark: Mark, said: tuple[Meaning, ...]) -> Mark:
-        """Return the mark with vocabulary ids for labels, and its file's hash."""
-        if not isinstance(mark, FileMark):
-            return mark.with_(label=self._region(mark.label, said))
-        digest = hashlib.sha256(self.jail.read_bytes(mark.path)).hexdigest()
-        if mark.mask_kind != "classes":
-            return mark.with_(label=self._region(mark.label, said), sha256=digest)
-        values = {value: self._meaning(raw) for value, raw in mark.labels.items()}
-        labels = {value: m.label or "background" for value, m in values.items()}
-        return mark.with_(labels=labels, sha256=digest)
-
-    def _region(self, raw: str | None, said: tuple[Meaning, ...]) -> str:
-        """Return the vocabulary id of a region: its own label's, else the image's, else the source's."""
-        own = self._meaning(raw).label if raw else None
-        spoken = [meaning.label for meaning in said if meaning.label is not None]
-        default = [word for word in (*self.source.diseases, *self.source.organs) if word not in ("none", "unknown")]
-        found = next((word for word in (own, *spoken, *default) if word is not None), None)
-        if found is None:
-            why = (
-                f"nothing says what the marked regions are; set mask_label or diseases in the TOML of {self.source.id}"
-            )
-            raise RefusedError("label.region_unknown", why)
         return found
 
     def _terms(self, organs: tuple[str, ...], said: tuple[Meaning, ...], area: dict[str, int]) -> dict[str, object]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from medtrinity25m.triplet import Frozen
 
@@ -53,7 +53,7 @@ class NiftiPairs(Masks):
 
     kind: Literal["nifti_pairs"]
     images: str = "imagesTr/{case}_0000.nii.gz"
-    masks: str | None = "labelsTr/{case}.nii.gz"
+    masks: str | None = None
     mask_kind: MaskKind = "classes"
 
 
@@ -81,6 +81,11 @@ class Table(Masks):
     laterality: str | None = None
     modality: str | None = None
     organ: str | None = None
+
+    @field_validator("box", "label_columns", mode="before")
+    @classmethod
+    def _one_column_is_a_list_of_one(cls, columns: object) -> object:
+        return (columns,) if isinstance(columns, str) else columns
 
     @model_validator(mode="after")
     def _box_columns(self) -> Table:
@@ -110,3 +115,4 @@ class DicomTree(Frozen):
 
 
 Layout = FolderPerClass | ImageMask | NiftiPairs | Table | Coco | DicomTree
+LAYOUTS = (FolderPerClass, ImageMask, NiftiPairs, Table, Coco, DicomTree)

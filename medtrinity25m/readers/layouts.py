@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import assert_never
 
+from medtrinity25m.errors import ConfigError
 from medtrinity25m.readers import layout_options as options
 from medtrinity25m.readers.coco import list_coco
 from medtrinity25m.readers.dicom_tree import list_dicom_tree
@@ -27,6 +28,9 @@ def list_source(source: Source, jail: Jail, mapper: Mapper = map) -> Listing:
     """
     files = jail.files()
     listing = _list(source, jail, files, mapper)
+    if not listing.entries and not listing.refusals:
+        example = f"; the folder holds for example {files[0]!r}" if files else "; the folder is empty"
+        raise ConfigError(f"{source.id}: no file fits images = {_images(source)!r}{example}")
     known = {entry.path for entry in listing.entries} | {refusal.path for refusal in listing.refusals} | listing.used
     for path in files:
         if path not in known:
@@ -35,6 +39,17 @@ def list_source(source: Source, jail: Jail, mapper: Mapper = map) -> Listing:
     listing.entries.sort(key=lambda entry: (entry.path, entry.uid or ""))
     listing.refusals.sort(key=lambda refusal: (refusal.path, refusal.code))
     return listing
+
+
+def _images(source: Source) -> str:
+    layout = source.layout
+    return (
+        "**"
+        if isinstance(layout, options.DicomTree)
+        else layout.image
+        if isinstance(layout, options.Table)
+        else layout.images
+    )
 
 
 def _list(source: Source, jail: Jail, files: list[str], mapper: Mapper) -> Listing:
@@ -82,6 +97,8 @@ def _list_image_masks(source: Source, layout: options.ImageMask | options.NiftiP
             _entry(path, fields, *(mask_mark(source, layout, mask, region) for mask in sorted(paired)))
         )
         listing.used.update(paired)
+    if layout.masks is not None and not masks and not listing.used:
+        raise ConfigError(f"{source.id}: no file fits masks = {layout.masks!r}; without masks leave the key out")
     for path in (path for unpaired in masks.values() for path in unpaired):
         listing.refusals.append(Refusal(path, "layout.mask_without_image", f"{path}: no image of that case was found"))
     return listing

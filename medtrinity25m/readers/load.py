@@ -9,12 +9,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from medtrinity25m.errors import RefusedError
+from medtrinity25m.errors import RefusedError, located
 from medtrinity25m.readers.dicom import DicomFile
 from medtrinity25m.readers.dicom_masks import closed_contours
 from medtrinity25m.readers.marks import MaskCache, annotate
 from medtrinity25m.readers.open import ImageFile, open_image
-from medtrinity25m.readers.record import Record
+from medtrinity25m.readers.record import Plane, Record
 from medtrinity25m.readers.safe import Jail
 from medtrinity25m.registry import Source
 from medtrinity25m.triplet import Sample
@@ -37,7 +37,7 @@ class Loader:
             try:
                 yield self._load(record)
             except RefusedError as refusal:
-                yield self.bare(record).reject(refusal.code, refusal.detail)
+                yield self.bare(record).reject(refusal.code, located(record.path, refusal.detail))
 
     def _load(self, record: Record) -> Sample:
         file = self._file(record)
@@ -47,7 +47,8 @@ class Loader:
                 "image.blank", f"{record.locator}: every pixel has the same value, there is nothing to describe"
             )
         overlay = partial(_region, file, record.index) if isinstance(file, DicomFile) else None
-        marks = annotate(record.marks, plane, self.jail, self._masks, axis=self.source.slices.axis, overlay=overlay)
+        drawn_on = _drawn_on(record, plane)
+        marks = annotate(record.marks, drawn_on, self.jail, self._masks, axis=self.source.slices.axis, overlay=overlay)
         return self.bare(record).with_(
             view=record.view or plane.view,
             laterality=record.laterality or plane.laterality,
@@ -87,6 +88,18 @@ class Loader:
             study=record.study,
             slice_index=record.slice_index,
         )
+
+
+def _drawn_on(record: Record, plane: Plane) -> Plane:
+    """Return the plane as its marks see it: already turned where the annotation gives the size of the shown image."""
+    shown = plane.pixels.shape[:2]
+    stored = shown[::-1] if plane.orientation >= 5 else shown  # EXIF 5–8 exchange rows and columns
+    if record.drawn_size in (None, stored):
+        return plane
+    if record.drawn_size == shown:
+        return plane.with_(orientation=1)
+    sizes = f"{record.drawn_size} (height, width), the image is {stored}"
+    raise RefusedError("mask.size_mismatch", f"{record.path}: the annotation is about an image of {sizes}")
 
 
 def _region(file: DicomFile, index: int, group: int) -> NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 Boxes, outlines and run-lengths are drawn on the image as it is stored; where EXIF turned the image they are turned
 alike. A mask file whose own EXIF orientation is not 1 is turned by that and then fits the image as shown; any
-other is taken as drawn on the stored image.
+other is taken as drawn on the stored image, unless only the shown image has its size.
 
 **Why** outlines are filled by a half-open even-odd rule (a pixel belongs to the region when its centre is inside,
 or on a left or upper edge): two regions that share an edge never share a pixel, and an outline along pixel edges,
@@ -95,10 +95,10 @@ def annotate(
         axis: the plane NIfTI masks are cut along; a mark's `index` is the slice in the order of `NiftiFile`.
         overlay: gives the region in an overlay group of the image's own DICOM file, (H, W) bool.
 
-    Marks that cover no pixel give no annotation; a box is passed on as it was drawn.
+    A mask file or contour that covers no pixel gives no annotation; a box is passed on as it was drawn.
 
     Raises:
-        RefusedError: `mask.size_mismatch`, `mask.bad_box`, `mask.bad_polygon`, `mask.bad_rle`, `mask.lossy`,
+        RefusedError: `mask.empty` for a drawn COCO object without a pixel, `mask.size_mismatch`, `mask.bad_box`, `mask.bad_polygon`, `mask.bad_rle`, `mask.lossy`,
             `mask.index`, `mask.format`, `label.unknown`, `file.changed`, and what the readers raise.
     """
     found: list[Annotation] = []
@@ -111,10 +111,12 @@ def annotate(
             case FileMark():
                 found += _from_file(mark, plane, jail, cache, axis)
             case PolygonMark():
-                found += _region(mark.label, orient_array(fill(mark.rings, _stored(plane)), plane.orientation))
+                drawn = _outline(mark, _stored(plane))
+                found += _region(mark.label, orient_array(drawn, plane.orientation))
             case RleMark():
                 _same_size(mark.size, _stored(plane), f"run-length mask of {mark.label}")
-                found += _region(mark.label, orient_array(_runs(mark), plane.orientation))
+                runs = _something(_runs(mark), f"the run-length mask of {mark.label}")
+                found += _region(mark.label, orient_array(runs, plane.orientation))
             case OverlayMark():
                 found += _region(mark.label, _overlay(mark, plane, overlay))
     return tuple(found)
@@ -140,6 +142,23 @@ def decode_coco_rle(counts: str | bytes | Sequence[int], size: tuple[int, int]) 
     if min(size) < 1 or min(runs, default=0) < 0 or sum(runs) != size[0] * size[1]:
         raise RefusedError("mask.bad_rle", f"the run lengths do not fill a mask of {size[0]} x {size[1]} pixels")
     return runs
+
+
+def _outline(mark: PolygonMark, size: tuple[int, int]) -> Mask:
+    """Return the pixels of an outline by its rule."""
+    if mark.rule == "even_odd":
+        return fill(mark.rings, size)
+    drawn = np.zeros(size, dtype=np.bool_)
+    for ring in mark.rings:
+        drawn |= fill([ring], size)
+    return _something(drawn, f"the outline of {mark.label}")
+
+
+def _something(mask: Mask, what: str) -> Mask:
+    """Return the mask of a drawn object, which must have a pixel."""
+    if not mask.any():
+        raise RefusedError("mask.empty", f"{what} covers no pixel; mend or remove it")
+    return mask
 
 
 def fill(rings: Sequence[Sequence[float]], size: tuple[int, int]) -> Mask:
@@ -289,8 +308,12 @@ def _upright(file: RasterFile | NiftiFile, mark: FileMark, plane: Plane) -> NDAr
             raise RefusedError("mask.index", f"mask {mark.path} has {file.count} planes; {index} is asked for")
         labels = file.labels(index)
         own = file.orientation(index) if isinstance(file, RasterFile) else 1
-        _same_size(labels.shape, _stored(plane) if own == 1 else _turned(_shape(plane), own), f"mask {mark.path}")
-        labels = orient_array(labels, plane.orientation if own == 1 else own)
+        if own == 1 and labels.shape != _stored(plane) and labels.shape == _shape(plane):
+            turn = 1  # it fits the image as shown only, so it was drawn on that
+        else:
+            _same_size(labels.shape, _stored(plane) if own == 1 else _turned(_shape(plane), own), f"mask {mark.path}")
+            turn = plane.orientation if own == 1 else own
+        labels = orient_array(labels, turn)
         united = labels if united is None else np.where(united != 0, united, labels)
     if united is None:
         raise RefusedError("mask.index", f"no plane of mask {mark.path} is asked for")
@@ -318,10 +341,10 @@ def _classes(mark: FileMark, labels: NDArray[np.int32]) -> list[Annotation]:
     """Return one annotation per vocabulary id; 0 is background unless [labels] explains it."""
     values: dict[str, list[int]] = {}
     for value in np.unique(labels).tolist():
-        name = mark.labels.get(str(value), "background" if value == 0 else None)
-        if name is None:
+        names = mark.labels.get(str(value), () if value == 0 else None)
+        if names is None:
             why = f"{mark.path} holds value {value}, which [labels] does not explain; "
             raise RefusedError("label.unknown", why + 'map it, to "background" if it is none')
-        if name != "background":
+        for name in names:
             values.setdefault(name, []).append(value)
     return [Annotation(label=name, mask=np.isin(labels, found)) for name, found in values.items()]

@@ -26,7 +26,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     """Return the regular expression for a path pattern; a repeated field must match the same text."""
     out, end, seen = "", 0, set[str]()
     for token in _TOKEN.finditer(pattern):
-        out += re.escape(pattern[end : token.start()])
+        out += _literal(pattern[end : token.start()], pattern)
         name, across, _ = token.groups()
         if name is not None:
             out += f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+?)"
@@ -36,16 +36,29 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
         else:
             out += "[^/]*"
         end = token.end()
-    rest = pattern[end:]
-    if "{" in rest or "}" in rest:
+    return re.compile(out + _literal(pattern[end:], pattern), re.DOTALL)  # a file name may hold a line end
+
+
+def _literal(text: str, pattern: str) -> str:
+    if "{" in text or "}" in text:
         raise ConfigError(f"pattern {pattern!r}: a field is written {{name}}, letters, digits and _ only")
-    return re.compile(out + re.escape(rest))
+    return re.escape(text)
 
 
 def match_path(pattern: str, path: str) -> dict[str, str] | None:
     """Return the fields of `path`, or None when it does not fit `pattern`."""
     found = compile_pattern(pattern).fullmatch(path)
     return None if found is None else found.groupdict()
+
+
+def empty(cell: object) -> bool:
+    """Say whether a table's cell holds nothing: absent, blank, or the NaN that pandas writes for blank."""
+    return cell is None or cell == "" or (isinstance(cell, float) and cell != cell) or cell in ("nan", "NaN")
+
+
+def columns_of(template: str) -> list[str]:
+    """Return the columns a template needs: its fields, or itself where it has none."""
+    return _FIELD.findall(template) or [template]
 
 
 def fill(template: str, row: Mapping[str, object], where: str) -> str:
@@ -56,7 +69,7 @@ def fill(template: str, row: Mapping[str, object], where: str) -> str:
     """
     names = _FIELD.findall(template)
     for name in names or [template]:
-        if row.get(name) in (None, ""):
+        if empty(row.get(name)):
             raise RefusedError("table.column_missing", f"{where}: column {name!r} is missing or empty")
     if not names:
         return str(row[template])

@@ -83,8 +83,8 @@ def _named(mark: FileMark, areas: dict[int, int]) -> dict[str, int]:
         if mark.mask_kind != "classes":
             _add(found, {_label(mark): pixels})
         elif str(value) not in mark.labels:
-            why = f'{mark.path} holds value {value}, which [labels] does not explain; map it, to "background" if it is none'
-            raise RefusedError("label.unknown", why)
-        elif mark.labels[str(value)] != "background":
-            _add(found, {mark.labels[str(value)]: pixels})
+            why = f"{mark.path} holds value {value}, which [labels] does not explain; "
+            raise RefusedError("label.unknown", why + 'map it, to "background" if it is none')
+        else:
+            _add(found, dict.fromkeys(mark.labels[str(value)], pixels))
     return found

@@ -10,12 +10,12 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
 from medtrinity25m.registry import Split
 from medtrinity25m.triplet import Frozen, Side, View, Window
 
-XYXYFloat = tuple[float, float, float, float]
+XYXYFloat = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
 
 
 class BoxMark(Frozen):
@@ -28,11 +28,15 @@ class BoxMark(Frozen):
 
 
 class PolygonMark(Frozen):
-    """A filled outline: rings of x, y, x, y, … in stored pixels (pixel centres at integers); even-odd rule."""
+    """A filled outline: rings of x, y, x, y, … in stored pixels (pixel centres at integers).
+
+    `even_odd`: a ring within a ring is a hole (DICOM contours). `union`: every ring is filled (COCO parts).
+    """
 
     kind: Literal["polygon"] = "polygon"
     label: str
-    rings: tuple[tuple[float, ...], ...]
+    rings: tuple[tuple[FiniteFloat, ...], ...]
+    rule: Literal["even_odd", "union"] = "even_odd"
 
 
 class RleMark(Frozen):
@@ -47,8 +51,8 @@ class RleMark(Frozen):
 class FileMark(Frozen):
     """A mask that lies in a file: an image, a NIfTI label volume, or frames of a DICOM SEG.
 
-    `labels` maps the decimal value of a pixel to a vocabulary id for `classes`; `label` is the one label of the
-    other kinds. `index` holds the page, slice or frames to read (several frames of a SEG are united).
+    `labels` maps the decimal value of a pixel to the vocabulary ids of the regions it belongs to, for `classes`;
+    `label` is the one label of the other kinds. `index` holds the page, slice or frames to read (several frames of a SEG are united).
     """
 
     kind: Literal["file"] = "file"
@@ -57,7 +61,7 @@ class FileMark(Frozen):
     """Empty until the plan has read the file."""
     mask_kind: Literal["binary", "classes", "instances", "segment"]
     label: str | None = None
-    labels: dict[str, str] = {}
+    labels: dict[str, tuple[str, ...]] = {}
     index: tuple[int, ...] = (0,)
 
 
@@ -93,6 +97,8 @@ class Record(Frozen):
     study: str | None = None
     slice_index: int | None = None
     marks: tuple[Mark, ...] = ()
+    drawn_size: tuple[int, int] | None = None
+    """(height, width) of the image that boxes and outlines were drawn on, where the annotation says it."""
     group: str
     """Pseudonym of what may not be torn apart by a split: the patient, else the study, else the file."""
     official: Split | None = None

@@ -77,7 +77,7 @@ class Jail:
 
     def locate(self, path: str) -> Path:
         """Return the real place of a relative path, or refuse what leads outside or is no regular file."""
-        if "\0" in path or PurePosixPath(path).is_absolute() or "\\" in path:
+        if "\0" in path or PurePosixPath(path).is_absolute():
             raise RefusedError("file.outside_root", f"{path!r} is not a path relative to the source's folder")
         try:
             real = (self.root / path).resolve()

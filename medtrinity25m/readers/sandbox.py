@@ -58,12 +58,12 @@ class GdcmProcess:
         with self._lock:
             try:
                 reply, pixels = self._ask(LENGTH.pack(len(head)) + head, source)
-            except OSError:
+            except (OSError, ValueError):
                 self.close()
                 raise DecoderError("gdcm died or took too long") from None
         if "error" in reply or reply["complaint"]:
             raise DecoderError(f"gdcm ({reply.get('error') or 'damaged data'})")
-        frame = np.frombuffer(pixels, dtype=reply["dtype"]).reshape(reply["shape"])
+        frame = np.frombuffer(bytearray(pixels), dtype=reply["dtype"]).reshape(reply["shape"])  # writable
         return frame, reply["photometric"]
 
     def _ask(self, head: bytes, source: bytes) -> tuple[dict[str, Any], bytes]:
@@ -104,9 +104,7 @@ class GdcmProcess:
         """Send all of a message, or raise OSError."""
         rest = memoryview(message)
         while rest:
-            _, ready, _ = select.select([], [pipe], [], max(deadline - time.monotonic(), 0.0))
-            if not ready:
-                raise OSError("nobody reads")
+            _wait(pipe, select.POLLOUT, deadline)
             rest = rest[os.write(pipe, rest[:CHUNK]) :]
 
     def _read(self, size: int, deadline: float) -> bytes:
@@ -114,13 +112,21 @@ class GdcmProcess:
         pipe = _pipe(self._process.stdout if self._process else None).fileno()
         parts: list[bytes] = []
         while size:
-            ready, _, _ = select.select([pipe], [], [], max(deadline - time.monotonic(), 0.0))
-            part = os.read(pipe, min(size, CHUNK)) if ready else b""
+            _wait(pipe, select.POLLIN, deadline)
+            part = os.read(pipe, min(size, CHUNK))
             if not part:
-                raise OSError("no reply")
+                raise OSError("the helper is gone")
             parts.append(part)
             size -= len(part)
         return b"".join(parts)
+
+
+def _wait(pipe: int, event: int, deadline: float) -> None:
+    """Return when a pipe can be read or written, or its other end is closed; raise OSError at the deadline."""
+    poll = select.poll()
+    poll.register(pipe, event)
+    if not poll.poll(max(deadline - time.monotonic(), 0.0) * 1000):  # milliseconds
+        raise OSError("the helper is late")
 
 
 def _pipe(pipe: Any) -> BinaryIO:

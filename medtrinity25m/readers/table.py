@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -16,7 +17,7 @@ from pathlib import PurePosixPath
 from medtrinity25m.errors import ConfigError, RefusedError
 from medtrinity25m.readers.entry import Entry, Listing, Refusal, mask_mark
 from medtrinity25m.readers.layout_options import Table
-from medtrinity25m.readers.pattern import fill
+from medtrinity25m.readers.pattern import columns_of, empty, fill
 from medtrinity25m.readers.record import BoxMark, Mark
 from medtrinity25m.readers.safe import Jail
 from medtrinity25m.registry import Source
@@ -33,24 +34,43 @@ def list_table(source: Source, layout: Table, jail: Jail) -> Listing:
         text = _decode(jail.read_bytes(layout.file), layout.file)
     except RefusedError as refusal:
         raise ConfigError(f"{source.id}: table {layout.file}: {refusal.detail}") from refusal
-    for line, row in _rows(text, layout.file):
+    rows = list(_rows(text, layout.file))
+    _check_columns(source, layout, [row for _, row in rows if not isinstance(row, RefusedError)])
+    for line, row in rows:
         where = f"{layout.file}#line={line}"
         try:
             if isinstance(row, RefusedError):
                 raise row
-            entry = _entry(source, layout, row, where)
-            jail.locate(entry.path)
+            path = str(PurePosixPath(fill(layout.image, row, where)))
+            listing.used.add(path)
+            entry = _entry(source, layout, path, row, where)
+            jail.locate(path)
         except RefusedError as refusal:
             listing.refusals.append(Refusal.of(where, refusal))
             continue
-        found[entry.path] = entry if entry.path not in found else _join(found[entry.path], entry)
+        found[path] = entry if path not in found else _join(found[path], entry)
         listing.used.update(mark.path for mark in entry.marks if mark.kind == "file")
     listing.entries.extend(found.values())
     return listing
 
 
-def _entry(source: Source, layout: Table, row: Row, where: str) -> Entry:
-    path = str(PurePosixPath(fill(layout.image, row, where)))
+def _check_columns(source: Source, layout: Table, rows: list[Row]) -> None:
+    """Refuse a TOML that names a column the table does not have: its content would be missing without a word."""
+    known = {name for row in rows for name in row}
+    named = ("image", "mask", "label", "patient", "study", "split", "view", "laterality", "modality", "organ")
+    templates = [template for key in named if (template := getattr(layout, key)) is not None]
+    wanted = [
+        *(column for template in templates for column in columns_of(template)),
+        *layout.label_columns,
+        *layout.box,
+    ]
+    missing = [column for column in dict.fromkeys(wanted) if column not in known]
+    if rows and missing:
+        there = ", ".join(sorted(known))
+        raise ConfigError(f"{source.id}: {layout.file} has no column {', '.join(map(repr, missing))}; it has: {there}")
+
+
+def _entry(source: Source, layout: Table, path: str, row: Row, where: str) -> Entry:
     labels = _labels(layout, row)
     region = layout.mask_label or (labels[0] if labels else None)
     marks: list[Mark] = []
@@ -80,25 +100,30 @@ def _join(first: Entry, second: Entry) -> Entry:
 
 
 def _labels(layout: Table, row: Row) -> tuple[str, ...]:
-    said = _optional(layout.label, row)
-    parts = [] if said is None else said.split(layout.label_separator) if layout.label_separator else [said]
+    cell = None if layout.label is None else row.get(layout.label)
+    if isinstance(cell, list):
+        parts = [str(part) for part in cell]
+    else:
+        said = _optional(layout.label, row)
+        parts = [] if said is None else said.split(layout.label_separator) if layout.label_separator else [said]
     present = [name for name in layout.label_columns if str(row.get(name, "")).strip().casefold() in TRUE]
     return tuple(dict.fromkeys(part.strip() for part in (*parts, *present) if part.strip()))
 
 
 def _box(layout: Table, row: Row, where: str) -> tuple[float, float, float, float] | None:
     """Return the line's box as corners, None when its columns are empty (a line without a finding)."""
-    raw = [row.get(name) for name in layout.box]
-    if all(cell in (None, "") for cell in raw):
+    cells: list[object] = [row.get(name) for name in layout.box]
+    if all(empty(cell) for cell in cells):
         return None
-    numbers = (
-        re.split(r"[\s,;]+", str(raw[0]).strip(" \t[]()")) if len(raw) == 1 and not isinstance(raw[0], list) else raw
-    )
-    cells = list(raw[0]) if len(raw) == 1 and isinstance(raw[0], list) else list(numbers)
+    if len(cells) == 1:
+        whole = cells[0]
+        cells = whole if isinstance(whole, list) else list(re.split(r"[\s,;]+", str(whole).strip(" \t[]()")))
     try:
         a, b, c, d = (float(str(cell)) for cell in cells)
     except ValueError:
         raise RefusedError("table.box", f"{where}: {layout.box} holds {cells!r}, expected four numbers") from None
+    if not all(map(math.isfinite, (a, b, c, d))):
+        raise RefusedError("table.box", f"{where}: {layout.box} holds {cells!r}, expected four finite numbers")
     if layout.box_format == "xyxy":
         return a, b, c, d
     if layout.box_format == "cxcywh":

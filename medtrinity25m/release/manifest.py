@@ -51,9 +51,8 @@ def make_manifest(
             f"{read} records were read but {written} written and {refused} rejected; the folder is unusable"
         )
     if not written:
-        example = (
-            f"; for example {rejected[0].code}: {rejected[0].detail}" if rejected else "; the sources hold no files"
-        )
+        telling = sorted(rejected, key=lambda row: row.code == "layout.unclaimed")  # the other reasons say more
+        example = f"; for example {telling[0].code}: {telling[0].detail}" if telling else "; the sources hold no files"
         raise GateFailedError(f"none of {read} records could be used{example}")
     files = [file for shard in shards for file in shard["files"]] + [knowledge]
     identity = hashlib.sha256(json.dumps([__version__, files], sort_keys=True).encode()).hexdigest()
