@@ -84,10 +84,8 @@ class MedTrinity25M(Parquet):  # type: ignore[misc]  # see above
         configs = {config.name: config for config in release_configs(self._manifest)}
         found = configs.get(self.config.name)
         if found is None or not found.files:
-            expected = "data/<modality>/<split>-*.parquet"
-            raise FileNotFoundError(
-                f"no shards for {self.config.name!r} under {self._root!r}; expected {expected}; it has {', '.join(configs)}"
-            )
+            where = f"under {self._root!r}; expected data/<modality>/<split>-*.parquet"
+            raise FileNotFoundError(f"no shards for {self.config.name!r} {where}; it has {', '.join(configs)}")
         return found
 
 

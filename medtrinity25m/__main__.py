@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
@@ -20,6 +20,8 @@ from rich.table import Table
 
 from medtrinity25m import __version__
 from medtrinity25m.errors import GateFailedError, MedTrinityError
+
+KINDS: tuple[Literal["modality", "anatomy", "disease"], ...] = ("modality", "anatomy", "disease")
 
 app = typer.Typer(
     name="medtrinity25m",
@@ -98,6 +100,23 @@ def sources() -> None:
             source.size or "–",
         )
         table.add_row(*map(escape, (*cells, source.title)))
+    out.print(table)
+
+
+@app.command()
+@guarded
+def vocab(
+    words: Annotated[list[str] | None, typer.Argument(help="Show the terms nearest to these words.")] = None,
+) -> None:
+    """List the vocabularies' ids with their names: modalities, anatomy, diseases."""
+    from medtrinity25m.registry import vocabulary
+
+    table = Table("vocabulary", "id", "name", "also written")
+    for kind in KINDS:
+        known = vocabulary(kind)
+        shown = known.nearest(" ".join(words), 5) if words else known.terms
+        for term in (known[term_id] for term_id in shown):
+            table.add_row(kind, term.id, escape(term.name), escape(", ".join(term.synonyms)))
     out.print(table)
 
 

@@ -69,13 +69,19 @@ def picture(facts: Facts) -> Prose:
     if facts.view is not None and view is not None:
         prose.claim(view, "view", "metadata:view", value=facts.view).say(" ")
     prose.claim(term.image or f"{term.name} image", "modality", "metadata:modality", value=facts.modality)
-    organs = [_organ(organ, facts) for organ in facts.organs]
+    organs = [_organ(organ, facts) for organ in shown_organs(facts)]
     if organs:
         prose.say(" of ").add(listed(organs))
-    sided = any(vocabulary("anatomy")[organ].paired for organ in facts.organs)
+    sided = any(vocabulary("anatomy")[organ].paired for organ in shown_organs(facts))
     if facts.laterality is not None and not sided:
         prose.say(", ").claim(facts.laterality, "laterality", "metadata:laterality").say(" side")
     return prose
+
+
+def shown_organs(facts: Facts) -> tuple[str, ...]:
+    """Return the organs the picture is of: on a slide not the cells that are marked, where the tissue is known."""
+    tissue = tuple(organ for organ in facts.organs if vocabulary("anatomy")[organ].plural is None)
+    return tissue if facts.modality in SLIDES and tissue else facts.organs
 
 
 def _article(word: str) -> str:

@@ -168,6 +168,8 @@ class SliceRule(Frozen):
     axis: Literal["axial", "coronal", "sagittal"] = "axial"
     keep: Literal["all", "roi", "every", "largest"] = "all"
     step: int = Field(default=1, ge=1)
+    volume: int = Field(default=0, ge=0)
+    """Which volume of a 4-D NIfTI file is read, counted from 0: the echo, the contrast, the time point."""
 
     @model_validator(mode="after")
     def _step_belongs_to_every(self) -> SliceRule:

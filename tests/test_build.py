@@ -23,7 +23,26 @@ from medtrinity25m.release.status import build_status, quarantine_rows
 from medtrinity25m.release.verify import faults
 from medtrinity25m.release.workspace import Workspace
 
-LAYOUT = '[layout]\nkind = "image_mask"\nimages = "{label}/{patient}_{case}.png"\nmasks = "masks/{case}.png"\nmask_label = "nodule"\n'
+LAYOUT = """
+[layout]
+kind = "image_mask"
+images = "{label}/{patient}_{case}.png"
+masks = "masks/{case}.png"
+mask_label = "nodule"
+"""
+HOLD = """
+import sys
+from pathlib import Path
+from medtrinity25m.release.workspace import Workspace
+with Workspace(Path(sys.argv[1])).locked():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+LIMITED = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))
+runpy.run_module("medtrinity25m", run_name="__main__")
+"""
 LABELS = '[labels]\n"sick" = "pneumonia"\n"well" = "none"\n'
 
 
@@ -197,8 +216,9 @@ def test_two_at_once_the_second_is_told(study, tmp_path):
     config = study()
     space = Workspace(config.folder)
     space.create()
-    script = f"import sys,time\nfrom pathlib import Path\nfrom medtrinity25m.release.workspace import Workspace\nwith Workspace(Path({str(config.folder)!r})).locked():\n    print('held', flush=True)\n    sys.stdin.read()"
-    holder = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, config.folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert holder.stdout.readline() == "held\n"
 
     with pytest.raises(LockedError):
@@ -251,9 +271,8 @@ def test_a_disk_that_refuses_is_exit_74_and_the_build_resumes(study, tmp_path):
     """A file size limit stands in for a full disk; afterwards the bytes are those of an undisturbed build."""
     build(study("whole"), reporter=quiet())
     config = study("full")
-    limited = f"import resource,runpy,sys\nresource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))\nsys.argv={command(config, tmp_path, 1)[2:]!r}\nrunpy.run_module('medtrinity25m', run_name='__main__')"
-
-    stopped = subprocess.run([sys.executable, "-c", limited], capture_output=True, text=True)
+    arguments = command(config, tmp_path, 1)[3:]
+    stopped = subprocess.run([sys.executable, "-c", LIMITED, *arguments], capture_output=True, text=True)
     assert stopped.returncode == 74, stopped.stderr
     assert "make room" in stopped.stderr
     assert "Traceback" not in stopped.stderr

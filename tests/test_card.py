@@ -20,8 +20,14 @@ MANIFEST_DATA = {
     "origins": {"mask": 4},
     "about_sources": [{"id": "made", "title": HOSTILE, "license": "CC0-1.0", "homepage": None, "citation": None}],
     "shards": [
-        {"name": "ct/train-00000-of-00001", "modality": "ct", "split": "train", "rows": 8, "bytes": 800, "diseases": {"cyst": 4, "none": 4}, "disease_bytes": {"cyst": 400, "none": 400}},
-        {"name": "ct/test-00000-of-00001", "modality": "ct", "split": "test", "rows": 2, "bytes": 200, "diseases": {"none": 2}, "disease_bytes": {"none": 200}},
+        {
+            "name": "ct/train-00000-of-00001", "modality": "ct", "split": "train", "rows": 8, "bytes": 800,
+            "diseases": {"cyst": 4, "none": 4}, "disease_bytes": {"cyst": 400, "none": 400},
+        },
+        {
+            "name": "ct/test-00000-of-00001", "modality": "ct", "split": "test", "rows": 2, "bytes": 200,
+            "diseases": {"none": 2}, "disease_bytes": {"none": 200},
+        },
     ],
     "knowledge": {"path": "knowledge/train-00000-of-00001.parquet", "rows": 3, "bytes": 30},
 }  # fmt: skip

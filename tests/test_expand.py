@@ -100,7 +100,7 @@ def test_a_mask_value_nobody_explained_is_refused_by_name(expanded, volume):
 def test_background_values_are_no_regions(expanded, volume):
     """A value mapped to `background` marks nothing."""
     records = expanded(
-        '[layout]\nkind = "nifti_pairs"\nmasks = "labelsTr/{case}.nii.gz"\n[labels]\n1 = "background"\n2 = "cyst"\n[slices]\nkeep = "roi"',
+        PAIRS.split("[labels]")[0] + '[labels]\n1 = "background"\n2 = "cyst"\n[slices]\nkeep = "roi"',
         modality="ct",
     )
 
@@ -181,3 +181,40 @@ def test_a_modality_nobody_named_is_refused_with_the_way_out(expanded, draw):
     (refusal,) = expanded('[layout]\nkind = "folder_per_class"', modality=None)
 
     assert (refusal.code, "set modality in the TOML" in refusal.detail) == ("modality.unknown", True)
+
+
+def test_a_mark_of_background_is_no_region_and_a_mark_without_a_name_is_refused(expanded, draw, tmp_path):
+    """An instrument is not the polyp beside it; the organ an image shows is no name for a mark on it."""
+    for name in ("a", "b", "c"):
+        draw(f"data/{name}.png", seed=ord(name))
+    lines = ["file,kind,x,y,w,h", "a.png,polyp,1,1,4,4", "a.png,tool,8,8,4,4", "b.png,,1,1,4,4", "c.png,normal,1,1,4,4"]
+    (tmp_path / "data" / "t.csv").write_text("\n".join(lines))
+    text = 'organs = ["colon"]\n[layout]\nkind = "table"\nfile = "t.csv"\nimage = "file"\nlabel = "kind"\n'
+    text += 'box = ["x", "y", "w", "h"]\n[labels]\ntool = "background"\n'
+
+    record, unnamed, healthy = expanded(text)
+
+    assert [(mark.label, mark.xyxy) for mark in record.marks] == [("polyp", (1, 1, 5, 5))]
+    assert (unnamed.code, healthy.code) == ("label.region_unknown", "label.region_unknown")
+
+
+def test_labels_that_contradict_each_other_are_refused(expanded, draw, tmp_path):
+    """A disease and "no finding" at once."""
+    draw("data/a.png")
+    (tmp_path / "data" / "t.csv").write_text("file,kind\na.png,pneumonia|No Finding\n")
+    text = '[layout]\nkind = "table"\nfile = "t.csv"\nimage = "file"\nlabel = "kind"\nlabel_separator = "|"\n'
+
+    (refusal,) = expanded(text)
+
+    assert refusal.code == "label.contradiction"
+
+
+def test_another_volume_of_a_4d_file_may_be_asked_for(expanded, tmp_path):
+    """The first by default; one that is not there is refused."""
+    path = tmp_path / "data" / "a.nii"
+    path.parent.mkdir()
+    nibabel.Nifti1Image(np.arange(128, dtype=np.int16).reshape(4, 4, 4, 2), np.eye(4)).to_filename(path)
+    text = '[layout]\nkind = "nifti_pairs"\nimages = "{case}.nii"\n[slices]\nvolume = '
+
+    assert len(expanded(text + "1", modality="mri")) == 4
+    assert expanded(text + "2", modality="mri")[0].code == "nifti.no_such_volume"

@@ -233,3 +233,77 @@ def test_entries_are_sorted_whatever_the_folder_order(listed, draw):
         "x/b.png",
         "x/c.png",
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        ('patient = "pid"|patient = "Pid"', "'Pid'"),
+        ('label = "finding"|label = "Finding"', "'Finding'"),
+        ('image = "img/{name}.png"|image = "img/{Name}.png"', "'Name'"),
+        ('box = ["x", "y", "w", "h"]|box = ["X", "y", "w", "h"]', "'X'"),
+        ('label_columns = ["Edema"]|label_columns = ["Oedema"]', "'Oedema'"),
+    ],
+)
+def test_a_column_the_table_does_not_have_is_a_config_error(listed, draw, tmp_path, change, missing):
+    """A typo in the TOML would otherwise lose labels, patients or boxes without a word."""
+    draw("data/img/a.png")
+    write(tmp_path, "labels.csv", "name,finding,Edema,x,y,w,h,pid,set\na,Mass,,,,,,P1,\n")
+
+    with pytest.raises(ConfigError, match=f"has no column {missing}; it has: Edema, finding"):
+        listed(TABLE.replace(*change.split("|")))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[layout]\nkind = "image_mask"\nimages = "{case}.png"\nmasks = "mask/{case}.png"',
+        '[layout]\nkind = "nifti_pairs"\nimages = "img/{case}.nii"',
+        '[layout]\nkind = "folder_per_class"\nimages = "train/{label}/*"',
+    ],
+)
+def test_a_pattern_that_nothing_fits_is_a_config_error(listed, draw, text):
+    """A typo in a pattern is told as such, with an example of what the folder holds."""
+    draw("data/a.png")
+
+    with pytest.raises(ConfigError, match="no file fits"):
+        listed(text)
+
+
+def test_numbers_that_are_none_are_no_box(listed, draw, tmp_path):
+    """All NaN is how pandas writes blanks; a single NaN or infinity is a fault of its line."""
+    for name in "abc":
+        draw(f"data/img/{name}.png")
+    write(
+        tmp_path,
+        "labels.csv",
+        "name,finding,Edema,x,y,w,h,pid,set\na,Mass,,nan,nan,nan,nan,P,\nb,Mass,,nan,1,2,2,P,\nc,Mass,,inf,1,2,2,P,\n",
+    )
+
+    listing = listed(TABLE)
+
+    assert by_path(listing)["img/a.png"].marks == ()
+    assert codes(listing) == {"labels.csv#line=3": "table.box", "labels.csv#line=4": "table.box"}
+
+
+def test_a_list_of_labels_in_json_lines_is_several_labels(listed, draw, tmp_path):
+    """`["pneumonia", "mass"]` is two labels, not one strange word."""
+    draw("data/img/a.png")
+    write(tmp_path, "t.jsonl", '{"name": "a", "finding": ["pneumonia", "mass"]}\n')
+
+    (entry,) = listed('[layout]\nkind = "table"\nfile = "t.jsonl"\nimage = "img/{name}.png"\nlabel = "finding"').entries
+
+    assert entry.labels == ("pneumonia", "mass")
+
+
+def test_odd_file_names_are_files_like_others(listed, draw):
+    """Line ends, backslashes, percent and hash signs, quotes and blanks; in reasons they are made visible."""
+    names = ["new\nline.png", "back\\slash.png", "100% #1.png", 'it\'s "so".png', "µm ü.png"]
+    for name in names:
+        draw(f"data/x/{name}")
+    draw("data/stray\nfile.png")
+
+    listing = listed('[layout]\nkind = "folder_per_class"')
+
+    assert sorted(entry.path for entry in listing.entries) == sorted(f"x/{name}" for name in names)
+    assert listing.refusals[0].detail.startswith("stray\\nfile.png")

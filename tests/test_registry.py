@@ -89,3 +89,28 @@ def test_contradictory_options_are_errors(part, message):
     """Options that would be ignored, or say two things, are refused."""
     with pytest.raises(ConfigError, match=message):
         parse_source(GOOD | part, "made.toml")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"titel": "x"}, "titel: is no key here; did you mean title"),
+        ({"layout": {"kind": "folder_per_class", "image": "x"}}, "did you mean images"),
+        ({"license": "(c) me"}, "license: .* use an SPDX id or LicenseRef-"),
+        ({"id": "My Set"}, "id: 'My Set' cannot be used; use lower-case letters"),
+        ({"spacing_mm": 0.5}, "spacing_mm: 0.5 is no list"),
+        ({"organs": ["lungz"]}, "made.toml: 'lungz' is no term of the anatomy vocabulary; nearest: lung"),
+        ({"egress": "all"}, "egress: .*; use any or local-only"),
+    ],
+)
+def test_a_wrong_key_or_value_is_answered_with_what_was_meant(change, message):
+    """What, where, and what to write instead."""
+    with pytest.raises(ConfigError, match=message):
+        parse_source(GOOD | change, "made.toml")
+
+
+def test_the_word_of_every_large_collection_for_no_disease_is_known():
+    """Words such as "No Finding", "normal" and "healthy" need no line in [labels]."""
+    source = parse_source(GOOD, "made.toml")
+
+    assert all(source.meaning(word).healthy for word in ("No Finding", "NORMAL", "healthy", "none"))

@@ -26,7 +26,9 @@ SCRIPT = """
 import json, sys
 from datasets import get_dataset_config_names, load_dataset
 names = get_dataset_config_names("medtrinity-25m")
-print(json.dumps({n: {s: sum(1 for _ in rows) for s, rows in load_dataset("medtrinity-25m", n, streaming=True).items()} for n in names}))
+streams = {name: load_dataset("medtrinity-25m", name, streaming=True) for name in names}
+counts = {name: {split: sum(1 for _ in rows) for split, rows in found.items()} for name, found in streams.items()}
+print(json.dumps(counts))
 """
 
 
@@ -222,6 +224,10 @@ def test_the_release_reads_on_the_oldest_supported_datasets_with_nothing_of_ours
 
     subprocess.run([*pip, "pydantic"], check=True)
     subprocess.run([*pip, "--no-deps", ROOT], check=True)
-    script = f"from datasets import load_dataset\nprint(load_dataset({str(ROOT / 'loading_script.py')!r}, 'ct', data_dir={str(release)!r}, trust_remote_code=True, cache_dir={str(tmp_path / 'cache')!r}).num_rows)"
+    options = f"data_dir={str(release)!r}, trust_remote_code=True, cache_dir={str(tmp_path / 'cache')!r}"
+    script = f"""
+from datasets import load_dataset
+print(load_dataset({str(ROOT / "loading_script.py")!r}, "ct", {options}).num_rows)
+"""
     done = subprocess.run([python, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "train" in done.stdout.splitlines()[-1]

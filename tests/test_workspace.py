@@ -32,9 +32,13 @@ def test_a_file_appears_only_when_it_is_complete(tmp_path):
     path = tmp_path / "a.txt"
     write_committed(path, "old")
 
-    with pytest.raises(ZeroDivisionError), committed(path) as part:
-        part.write_text("half")
-        raise ZeroDivisionError
+    def stopped() -> None:
+        with committed(path) as part:
+            part.write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        stopped()
 
     assert (path.read_text(), list(tmp_path.iterdir())) == ("old", [path])
 

@@ -168,7 +168,7 @@ def _follows(mark: Mark, file: ImageFile) -> bool:
 
 
 def _speaks_of(mark: Mark, index: int, file: ImageFile) -> bool:
-    """Say whether a file-level mark is about this plane: mask files are, plane by plane; drawings are about the first."""
+    """Say whether a file-level mark is about this plane: mask files plane by plane, drawings about the first."""
     return index == 0 or mark.kind == "overlay" or _follows(mark, file)
 
 

@@ -98,8 +98,9 @@ def annotate(
     A mask file or contour that covers no pixel gives no annotation; a box is passed on as it was drawn.
 
     Raises:
-        RefusedError: `mask.empty` for a drawn COCO object without a pixel, `mask.size_mismatch`, `mask.bad_box`, `mask.bad_polygon`, `mask.bad_rle`, `mask.lossy`,
-            `mask.index`, `mask.format`, `label.unknown`, `file.changed`, and what the readers raise.
+        RefusedError: `mask.empty` for a drawn COCO object without a pixel, `mask.size_mismatch`, `mask.bad_box`,
+            `mask.bad_polygon`, `mask.bad_rle`, `mask.lossy`, `mask.index`, `mask.format`, `label.unknown`,
+            `file.changed`, and what the readers raise.
     """
     found: list[Annotation] = []
     for mark in marks:

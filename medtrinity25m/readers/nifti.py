@@ -13,8 +13,8 @@ sagittal  superior to inferior    anterior to posterior       patient's left to 
 
 Oblique volumes are cut along their own axes and named after the plane that is closest. Where both sform_code
 and qform_code are 0 the file does not say how the patient lies: the array is shown as nibabel's base affine has
-it, but `view` and `image_left` stay None. Of a 4-D file the first volume is read; time points are no images of
-their own.
+it, but `view` and `image_left` stay None. Of a 4-D file one volume is read, the first unless another is asked
+for: echoes and time points show the same place again.
 
 **Why** the header's fields are checked here and the voxels read by NumPy: nibabel reads exactly the bytes it
 wants and never reaches the CRC of a `.nii.gz` (383 of 400 flipped bits gave other voxels in silence), and it
@@ -89,11 +89,12 @@ class NiftiFile:
         axis: Axis,
         window: WindowRule = "header",
         values: Literal["HU"] | None = None,
+        volume: int = 0,
     ) -> None:
         self._path, self._values, self._axis = path, values, axis
         self._explicit = explicit_window(window)
         self._header = header = _read_header(_head(data), path)
-        raw = _content(data, header, path)
+        raw = _content(data, header, path, volume)
         shape = _shape(header, path)
         dtype = _dtype(header, path)
         stored = np.frombuffer(raw, dtype, math.prod(shape[:3]), _offset(header, path))
@@ -270,8 +271,8 @@ def _offset(header: Nifti1Header, path: str) -> int:
     return int(offset)
 
 
-def _content(data: bytes, header: Nifti1Header, path: str) -> bytes:
-    """Return the unpacked file, after its promise was weighed against its size and the limits."""
+def _content(data: bytes, header: Nifti1Header, path: str, volume: int) -> bytes:
+    """Return the unpacked file with one volume, after its promise was weighed against its size and the limits."""
     shape, size = _shape(header, path), _dtype(header, path).itemsize
     voxels = math.prod(shape) * size
     need = _offset(header, path) + voxels
@@ -285,9 +286,14 @@ def _content(data: bytes, header: Nifti1Header, path: str) -> bytes:
     raw = safe.gunzip(data, path, need + _TAIL) if packed else data
     if len(raw) < need:
         raise RefusedError("nifti.truncated", f"{path} holds {len(raw):,} of {need:,} bytes; fetch the file again")
-    if math.prod(shape) == math.prod(shape[:3]):
+    volumes, start = math.prod(shape[3:]), _offset(header, path)
+    if volume >= volumes:
+        why = f"{path} holds {volumes} volumes, counted from 0; volume = {volume} in [slices] is not among them"
+        raise RefusedError("nifti.no_such_volume", why)
+    if volumes == 1:
         return raw
-    return raw[: _offset(header, path) + math.prod(shape[:3]) * size]  # lets the other time points go
+    one = math.prod(shape[:3]) * size
+    return raw[:start] + raw[start + volume * one : start + (volume + 1) * one]  # lets the others go
 
 
 def _canonical(header: Nifti1Header, shape: tuple[int, ...], path: str) -> tuple[NDArray[np.float64], NDArray[Any]]:

@@ -33,7 +33,7 @@ def open_image(blob: Blob, source: Source, organs: tuple[str, ...] = ()) -> Imag
             return DicomFile(blob.data, source.window)
         case "nifti" | "nifti_gz":
             window = _by_organ(source, organs)
-            return NiftiFile(blob.data, blob.path, source.slices.axis, window, source.values)
+            return NiftiFile(blob.data, blob.path, source.slices.axis, window, source.values, source.slices.volume)
         case _:
             return RasterFile(blob.data, blob.path, blob.kind, source.window, source.spacing_mm)
 

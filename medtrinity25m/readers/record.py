@@ -52,7 +52,8 @@ class FileMark(Frozen):
     """A mask that lies in a file: an image, a NIfTI label volume, or frames of a DICOM SEG.
 
     `labels` maps the decimal value of a pixel to the vocabulary ids of the regions it belongs to, for `classes`;
-    `label` is the one label of the other kinds. `index` holds the page, slice or frames to read (several frames of a SEG are united).
+    `label` is the one label of the other kinds. `index` holds the page, slice or frames to read (several frames of
+    a SEG are united).
     """
 
     kind: Literal["file"] = "file"

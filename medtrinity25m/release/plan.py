@@ -76,6 +76,9 @@ class Plan:
         return sum(len(shard.records) for shard in self.shards) + len(self.rejected)
 
 
+CRASHED = "reading it ended the process twice; the file is damaged or needs more memory than there is"
+
+
 class Watcher(Protocol):
     """Somebody who wants to know how far planning is."""
 
@@ -113,8 +116,7 @@ def _read_source(
     for entry, result in zip(entries, engine.map(Expand(source, jail, key), entries), strict=True):
         watcher.tick()
         if isinstance(result, Crash):
-            why = f"{entry.path}: reading it ended the process twice; the file is damaged or needs more memory than there is"
-            refusals.append(Refusal(entry.path, "engine.crash", why))
+            refusals.append(Refusal(entry.path, "engine.crash", f"{entry.path}: {CRASHED}"))
         elif isinstance(result, Refusal):
             refusals.append(result)
         else:

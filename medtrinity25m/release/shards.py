@@ -23,7 +23,7 @@ from medtrinity25m.readers.safe import Jail
 from medtrinity25m.registry import Source
 from medtrinity25m.release.manifest import file_entry
 from medtrinity25m.release.parquet import ParquetFile
-from medtrinity25m.release.plan import Rejected, Shard
+from medtrinity25m.release.plan import CRASHED, Rejected, Shard
 from medtrinity25m.release.rows import data_row, metadata_row, row_bytes, to_triplet
 from medtrinity25m.release.workspace import Workspace, committed
 from medtrinity25m.triplet import Sample
@@ -52,19 +52,20 @@ class ShardBuilder:
         tally = Tally({record.id: record.path for record in shard.records})
         data = self.workspace.release / "data" / f"{shard.name}.parquet"
         metadata = self.workspace.release / "metadata" / f"{shard.name}.parquet"
-        with committed(data) as part, committed(metadata) as metadata_part:
-            with (
-                ParquetFile(part, FEATURES, self.group_bytes) as rows,
-                ParquetFile(metadata_part, METADATA_FEATURES, METADATA_GROUP_BYTES) as bare,
-            ):
-                for sample in run(self._samples(shard), *self.stages):
-                    if sample.rejected is not None:
-                        tally.refuse(sample)
-                        continue
-                    row = data_row(to_triplet(sample))
-                    tally.write(row)
-                    rows.add(row, row_bytes(row))
-                    bare.add(metadata_row(row), len(str(row["caption"])))
+        with (
+            committed(data) as part,
+            committed(metadata) as metadata_part,
+            ParquetFile(part, FEATURES, self.group_bytes) as rows,
+            ParquetFile(metadata_part, METADATA_FEATURES, METADATA_GROUP_BYTES) as bare,
+        ):
+            for sample in run(self._samples(shard), *self.stages):
+                if sample.rejected is not None:
+                    tally.refuse(sample)
+                    continue
+                row = data_row(to_triplet(sample))
+                tally.write(row)
+                rows.add(row, row_bytes(row))
+                bare.add(metadata_row(row), len(str(row["caption"])))
         entry = {
             "name": shard.name,
             "modality": shard.modality,
@@ -92,8 +93,7 @@ class ShardBuilder:
         for record in records:
             marker.at(record.locator)
             if record.locator in self.poison:
-                why = f"{record.locator}: decoding it ended the process twice; the file is damaged or too large for this machine"
-                yield loader.bare(record).reject("engine.crash", why)
+                yield loader.bare(record).reject("engine.crash", f"{record.path}: {CRASHED}")
             else:
                 yield from loader((record,))
 
