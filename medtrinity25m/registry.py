@@ -302,7 +302,7 @@ def _advice(item: Any, keys: Sequence[str]) -> str:
         case "missing":
             return f"is missing and has no default{hint}"
         case "extra_forbidden":
-            near = difflib.get_close_matches(key, keys, n=2, cutoff=0.5)
+            near = difflib.get_close_matches(key, [known for known in keys if known != key], n=2, cutoff=0.5)
             return f"is no key here{'; did you mean ' + ' or '.join(near) + '?' if near else ''}"
         case "tuple_type":
             return f"{item['input']!r} is no list; write it in brackets, for example [0.5, 0.5]"
