@@ -33,7 +33,8 @@ from medtrinity25m.readers.safe import Jail
 from medtrinity25m.release.card import make_card
 from medtrinity25m.release.manifest import Manifest, file_entry, make_manifest, read_manifest, write_manifest
 from medtrinity25m.release.parquet import ParquetFile
-from medtrinity25m.release.plan import QUARANTINE_SCHEMA, Rejected, Shard, make_plan, read_shards, write_plan
+from medtrinity25m.release.plan import Shard, make_plan, read_shards, write_plan
+from medtrinity25m.release.quarantine import QUARANTINE_SCHEMA, Rejected
 from medtrinity25m.release.shards import Marker, ShardBuilder
 from medtrinity25m.release.workspace import Workspace, committed, sha256_file, write_committed
 from medtrinity25m.roi.annotations import Locate

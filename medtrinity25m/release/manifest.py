@@ -16,7 +16,7 @@ from typing import Any
 from medtrinity25m import __version__
 from medtrinity25m.errors import GateFailedError
 from medtrinity25m.registry import SPLITS, Source
-from medtrinity25m.release.plan import Rejected, funnel
+from medtrinity25m.release.quarantine import Rejected, funnel
 from medtrinity25m.release.workspace import sha256_file, write_committed
 
 MANIFEST = "manifest.json"

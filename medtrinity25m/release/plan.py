@@ -6,8 +6,8 @@ number of workers. It is a Parquet file in the work folder; records in it are me
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -25,6 +25,7 @@ from medtrinity25m.readers.layouts import list_source
 from medtrinity25m.readers.record import Record
 from medtrinity25m.readers.safe import Jail
 from medtrinity25m.registry import SPLITS, Source, Split
+from medtrinity25m.release.quarantine import Rejected
 
 EVALUATION_FIRST: tuple[Split, ...] = ("test", "validation", "train")
 ROW_OVERHEAD = 4096  # bytes of text, claims and masks beside the image in a typical row
@@ -44,21 +45,6 @@ class Shard:
     def name(self) -> str:
         """Path below `data/` and `metadata/`: `ct/train-00000-of-00012`, without suffix."""
         return f"{self.modality}/{self.split}-{self.number:05d}-of-{self.of:05d}"
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """A line of the quarantine table."""
-
-    source: str
-    path: str
-    locator: str
-    code: str
-    detail: str
-    stage: str
-
-
-QUARANTINE_SCHEMA = pa.schema(dict.fromkeys(("source", "path", "locator", "code", "detail", "stage"), pa.string()))
 
 
 @dataclass(frozen=True)
@@ -204,8 +190,3 @@ def read_shards(path: Path) -> Iterator[Shard]:
         split, number, _, of = rest.split("-")
         records = tuple(Record.model_validate_json(row["record"]) for row in group)
         yield Shard(modality, split, int(number), int(of), records)
-
-
-def funnel(rejected: Iterable[Rejected]) -> dict[str, int]:
-    """Return how many were refused, by reason code."""
-    return dict(sorted(Counter(row.code for row in rejected).items()))

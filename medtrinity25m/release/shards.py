@@ -23,7 +23,8 @@ from medtrinity25m.readers.safe import Jail
 from medtrinity25m.registry import Source
 from medtrinity25m.release.manifest import file_entry
 from medtrinity25m.release.parquet import ParquetFile
-from medtrinity25m.release.plan import CRASHED, Rejected, Shard
+from medtrinity25m.release.plan import CRASHED, Shard
+from medtrinity25m.release.quarantine import Rejected
 from medtrinity25m.release.rows import data_row, metadata_row, row_bytes, to_triplet
 from medtrinity25m.release.workspace import Workspace, committed
 from medtrinity25m.triplet import Sample
