@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 READY := $(VENV)/.ready
 
-.PHONY: demo test check slow bench clean
+.PHONY: demo test check slow golden bench clean
 
 demo: $(READY)
 	$(BIN)/medtrinity25m demo --workers $(WORKERS)
@@ -20,6 +20,10 @@ check: $(READY)
 
 slow: $(READY)
 	$(BIN)/pytest -m slow
+
+# writes the golden rows anew; review the difference like code
+golden: $(READY)
+	$(BIN)/pytest tests/test_golden.py --update-golden
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py

@@ -11,12 +11,28 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medtrinity25m.build import build
 from medtrinity25m.config import BuildConfig, SourceEntry
+from medtrinity25m.demo import collect
 from medtrinity25m.keys import KEY_VARIABLE
 from medtrinity25m.pipeline import Stage
+from medtrinity25m.progress import Reporter
 from medtrinity25m.triplet import Sample
 
 KEY = "a key for tests, sixteen bytes and more"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--update-golden`, which writes the golden rows anew instead of comparing."""
+    parser.addoption("--update-golden", action="store_true", help="write tests/golden/ anew; review the difference")
+
+
+@pytest.fixture(scope="session")
+def demo_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo, built once a session."""
+    folder = tmp_path_factory.mktemp("demo") / "medtrinity-25m"
+    build(collect(folder, folder.parent / "inputs", say=print), reporter=Reporter(quiet=True))
+    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,6 @@ from medtrinity25m.builder import MedTrinity25M
 from typer.testing import CliRunner
 
 from medtrinity25m.__main__ import app
-from medtrinity25m.build import build
-from medtrinity25m.demo import collect
-from medtrinity25m.progress import Reporter
 from medtrinity25m.release.configs import release_configs
 from medtrinity25m.release.manifest import read_manifest
 from medtrinity25m.release.verify import faults
@@ -33,11 +30,9 @@ print(json.dumps(counts))
 
 
 @pytest.fixture(scope="module")
-def release(tmp_path_factory) -> Path:
-    """The demo, built once for this module."""
-    folder = tmp_path_factory.mktemp("demo") / "medtrinity-25m"
-    build(collect(folder, folder.parent / "inputs", say=print), reporter=Reporter(quiet=True))
-    return folder
+def release(demo_release) -> Path:
+    """The demo's folder."""
+    return demo_release
 
 
 @pytest.fixture(scope="module")
