@@ -158,16 +158,16 @@ def _libraries() -> dict[str, str]:
     return found
 
 
-def _inventory(config: BuildConfig) -> Iterator[tuple[str, str, int, int]]:
-    """Yield source, path, size and modification time of every file, sorted."""
+def _inventory(config: BuildConfig) -> Iterator[tuple[str, str, int, int, int]]:
+    """Yield source, path, size, modification and change time of every file, sorted."""
     for source, root in config.resolved:
         jail = Jail(root)
         for path in jail.files():
             status = (jail.root / path).lstat()
-            yield source.id, path, status.st_size, status.st_mtime_ns
+            yield source.id, path, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _difference(known: list[tuple[Any, ...]], now: list[tuple[str, str, int, int]]) -> str:
+def _difference(known: list[tuple[Any, ...]], now: list[tuple[str, str, int, int, int]]) -> str:
     before, after = ({(line[0], line[1]): line[2:] for line in lines} for lines in (known, now))
     parts = {
         "added": sorted(after.keys() - before.keys()),

@@ -14,8 +14,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -116,14 +114,10 @@ class BuildConfig(Frozen):
         return cuts
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what shapes the rows: the config less its paths, and every source's TOML by hash."""
+        """Return what shapes the rows: the config less its paths, and every source's TOML."""
         own = self.model_dump(mode="json", exclude={"out", "key_file", "sources"})
-        sources = {source.id: _sha(source.model_dump(mode="json")) for source, _ in self.resolved}
+        sources = {source.id: source.model_dump(mode="json") for source, _ in self.resolved}
         return {"config": own, "sources": sources}
-
-
-def _sha(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def load_config(path: Path, **overrides: Any) -> BuildConfig:

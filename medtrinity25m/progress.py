@@ -86,8 +86,8 @@ class Reporter:
             while not stop.wait(LINE_S):
                 if self._total:
                     now, rate = self._now(space), self._rate(space)
-                    left = (self._total - now) / rate if rate else float("inf")
-                    line = f"{self._what}: {now:,} of {self._total:,}, {rate:.1f}/s, {left:.0f} s left"
+                    left = f"{(self._total - now) / rate:.0f} s left" if rate else "time left unknown"
+                    line = f"{self._what}: {now:,} of {self._total:,}, {rate:.1f}/s, {left}"
                     print(line, file=sys.stderr, flush=True)
 
     def _refresh(self, bar: Progress, task: TaskID, space: Workspace) -> None:

@@ -230,6 +230,8 @@ class Source(Frozen):
     window: WindowRule = "header"
     values: Literal["HU"] | None = None
     """Unit of the stored values where the format cannot say it (NIfTI of CT)."""
+    burned_in: Literal["refuse", "keep"] = "refuse"
+    """What happens to DICOM images that say of themselves that their pixels hold identifying text."""
     spacing_mm: tuple[float, float] | None = None
     """(row, column) spacing where the format cannot say it (PNG of known resolution)."""
 

@@ -157,7 +157,7 @@ def test_a_damaged_or_missing_shard_is_built_again(study):
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [({"shard_mb": 1.0}, "config.shard_mb: 256.0 → 1.0"), ({"split": {"train": 1.0}}, "split")],
+    [({"shard_mb": 1.0}, "config.shard_mb: 256.0 → 1.0"), ({"split": {"train": 1.0}}, "config.split.train: 0.8 → 1.0")],
 )
 def test_a_build_begun_under_other_conditions_is_refused_with_the_difference(study, change, named):
     """The message names what differs and what to do."""
@@ -191,6 +191,24 @@ def test_changed_files_are_refused_and_touched_ones_are_not(study, tmp_path):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(film.with_name("P99_990.png"))
     with pytest.raises(ResumeRefusedError, match="1 added"):
         build(study(), reporter=quiet())
+
+
+def test_a_file_that_changes_during_a_build_stops_it_and_restoring_it_heals(study, tmp_path):
+    """Nothing of a changed file is mixed in; no row is lost for good."""
+    config = study()
+    whole = build(config, reporter=quiet()).manifest["rows"]
+    film = next((tmp_path / "data" / "sick").iterdir())
+    original, when = film.read_bytes(), film.stat()
+    for shard in (config.folder / "data").rglob("*.parquet"):
+        shard.unlink()
+    film.write_bytes(original[:-1] + b"\0")
+    os.utime(film, ns=(when.st_atime_ns, when.st_mtime_ns))
+
+    with pytest.raises(ResumeRefusedError, match=film.name):
+        build(config, reporter=quiet())
+
+    film.write_bytes(original)
+    assert build(config, reporter=quiet()).manifest["rows"] == whole
 
 
 def test_without_a_key_the_build_stops_and_says_how_to_make_one(study):

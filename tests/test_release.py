@@ -143,6 +143,18 @@ def test_a_page_with_a_flipped_bit_is_found(release, tmp_path):
     assert shard.name in done.output
 
 
+def test_a_file_that_does_not_belong_is_found(release):
+    """It would be published with the others."""
+    stranger = release / "data" / "ct" / "train-extra.parquet"
+    stranger.write_bytes(b"junk")
+    try:
+        assert faults(release) == [
+            "data/ct/train-extra.parquet is not in the manifest; it does not belong to the release"
+        ]
+    finally:
+        stranger.unlink()
+
+
 def test_explain_shows_claims_with_their_evidence(release):
     """Found by the beginning of its id; every claim's words are part of a text."""
     row = next(

@@ -62,15 +62,18 @@ LEAST_CONTRAST, LEAST_CONTRAST_TO_NOISE = 3 * VISIBLE_STEP, 5.0
 """Between inside and outside for a margin: gray levels, and multiples of the ring's grain (Rose's criterion).
 A twelfth of the grain is left in a profile's slopes: 2 % of such a contrast; an ill-defined edge has 14 %."""
 
+MOST_HOLE = 0.05  # of the filled area: a larger hole is seen as one, and its region is a ring, not a disc
+
 
 def shape(mask: Mask, spacing_mm: tuple[float, float] | None) -> Shape | None:
-    """Judge the shape of a region from its crop, holes filled, in millimeters where spacing is known.
+    """Judge the shape of a region from its crop, small holes filled, in millimeters where spacing is known.
 
     Round and oval: close to its ellipse. Irregular: far from it and with dents. None for the rest (angular,
-    elongated, between two words) and for small ones.
+    elongated, ring-shaped, between two words) and for small ones.
     """
     filled: Mask = ndimage.binary_fill_holes(mask)
-    if np.count_nonzero(filled) < LEAST_SHAPE_PX:
+    area = np.count_nonzero(filled)
+    if area < LEAST_SHAPE_PX or area - np.count_nonzero(mask) > MOST_HOLE * area:
         return None
     ratio, overlap = _ellipse(filled, spacing_mm or (1.0, 1.0))
     if overlap < IRREGULAR_OVERLAP and solidity(filled) < IRREGULAR_SOLIDITY:

@@ -131,8 +131,7 @@ def _part(cast: Cast, index: int) -> Prose:
     if down == 2:
         prose = Prose("in the ").add(horizontal()).say(" part of the image, at the ")
         return prose.add(vertical()).say(" of its height")
-    prose = Prose("in the ").add(horizontal()).say(" part of the image horizontally and the ")
-    return prose.add(vertical()).say(" part vertically")
+    return Prose("in the ").add(horizontal()).say(", ").add(vertical()).say(" part of the image")
 
 
 def _side(cast: Cast, index: int) -> Prose:

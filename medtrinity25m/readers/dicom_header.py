@@ -33,6 +33,7 @@ from medtrinity25m.readers.dicom_attributes import (
 from medtrinity25m.readers.dicom_stream import PIXEL_TAGS, Stream, truncated
 from medtrinity25m.triplet import Frozen, Side, View
 
+SEGMENTATIONS = (SegmentationStorage, UID("1.2.840.10008.5.1.4.1.1.66.7"))  # the second: label maps, PS3.3 A.51
 Kind = Literal["image", "segmentation", "rtstruct", "other"]
 Spacing = tuple[float, float]
 
@@ -111,6 +112,8 @@ class DicomHeader(Frozen):
     image_left: Side | None
     geometry: tuple[FrameGeometry, ...]
     frame_time: float | None
+    burned_in: bool
+    """Whether the file says that its pixels hold identifying text (0028,0301)."""
 
     @property
     def localizer(self) -> bool:
@@ -147,13 +150,13 @@ def kind_of(stream: Stream) -> Kind:
         return "rtstruct"
     if not has_pixels and _is_image_class(stream.sop_class):
         raise truncated("before the pixel data that its SOP class requires")
-    if stream.sop_class == SegmentationStorage:
+    if stream.sop_class in SEGMENTATIONS:
         return "segmentation"
     return "image" if has_pixels else "other"
 
 
 def _is_image_class(sop_class: UID | None) -> bool:
-    others = (SegmentationStorage, RTDoseStorage, ParametricMapStorage)
+    others = (*SEGMENTATIONS, RTDoseStorage, ParametricMapStorage)
     return sop_class is not None and ("Image Storage" in sop_class.name or sop_class in others)
 
 
@@ -184,6 +187,7 @@ def read_header(stream: Stream, kind: Kind, size: tuple[int, int, int]) -> Dicom
         image_left=side_at_left(dataset, orientation),
         geometry=geometry,
         frame_time=number(dataset, "FrameTime"),
+        burned_in=text(dataset, "BurnedInAnnotation") == "YES",
     )
 
 

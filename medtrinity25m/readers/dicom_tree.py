@@ -24,6 +24,7 @@ from medtrinity25m.readers.dicom_masks import (
     planes,
     segment_mask,
     segments,
+    skipped_contours,
 )
 from medtrinity25m.readers.entry import Entry, Listing, Mapper, Refusal
 from medtrinity25m.readers.layout_options import DicomTree
@@ -34,6 +35,9 @@ from medtrinity25m.registry import vocabulary
 
 Key = tuple[str, int]
 """A plane: path of its file, index of its frame."""
+
+
+SKIPPED = {"not_closed": "not closed", "no_plane": "on no image of this folder", "damaged": "damaged"}
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def list_dicom_tree(layout: DicomTree, jail: Jail, files: list[str], mapper: Map
             )
         else:
             seen.append(found)
-    images = _without_repeats([one for one in seen if one.header.kind == "image"], listing)
+    images = _without_repeats([one for one in seen if one.header.kind == "image"], jail, listing)
     where = {(one.path, index): plane for one in images for index, plane in enumerate(planes(one.header, one.path))}
     keys, index = list(where), PlaneIndex(list(where.values()))
     marks: dict[Key, list[Mark]] = defaultdict(list)
@@ -107,19 +111,37 @@ def list_dicom_tree(layout: DicomTree, jail: Jail, files: list[str], mapper: Map
     return listing
 
 
-def _without_repeats(images: list[Seen], listing: Listing) -> list[Seen]:
-    """Keep the first file, by path, of each SOP Instance UID."""
-    first: dict[str, str] = {}
-    kept = []
+def _without_repeats(images: list[Seen], jail: Jail, listing: Listing) -> list[Seen]:
+    """Keep one file of each SOP Instance UID: the first by path of those that can be decoded."""
+    copies: dict[str, list[Seen]] = defaultdict(list)
     for one in sorted(images, key=lambda image: image.path):
-        uid = one.header.sop_uid or one.path
-        if uid in first:
-            why = f"{one.path} has the SOP Instance UID of {first[uid]}"
-            listing.refusals.append(Refusal(one.path, "dicom.duplicate_uid", why))
-        else:
-            first[uid] = one.path
-            kept.append(one)
+        copies[one.header.sop_uid or one.path].append(one)
+    kept = []
+    for group in copies.values():
+        chosen = group[0] if len(group) == 1 else _first_usable(group, jail, listing)
+        kept.append(chosen)
+        for one in group:
+            if one is not chosen and one.path not in listing.used:
+                why = f"{one.path} has the SOP Instance UID of {chosen.path}"
+                listing.refusals.append(Refusal(one.path, "dicom.duplicate_uid", why))
     return kept
+
+
+def _first_usable(group: list[Seen], jail: Jail, listing: Listing) -> Seen:
+    """Return the first of several copies that decodes, else the first; refuse those before it with their reason."""
+    refusals: list[Refusal] = []
+    for one in group:
+        modality = one.header.modality
+        try:
+            DicomFile(jail.read_bytes(one.path)).plane(0)
+            if modality is None or vocabulary("modality").from_dicom(modality) is not None:
+                listing.refusals.extend(refusals)
+                listing.used.update(refusal.path for refusal in refusals)
+                return one
+            refusals.append(Refusal(one.path, "modality.unsupported", f"{one.path}: DICOM modality {modality}"))
+        except RefusedError as refusal:
+            refusals.append(Refusal.of(one.path, refusal))
+    return group[0]
 
 
 def _marks_from(one: Seen, jail: Jail, keys: list[Key], index: PlaneIndex, listing: Listing) -> list[tuple[Key, Mark]]:
@@ -134,10 +156,15 @@ def _marks_from(one: Seen, jail: Jail, keys: list[Key], index: PlaneIndex, listi
             found.append((key, FileMark(path=one.path, mask_kind="segment", label=label, index=tuple(indices))))
     else:
         try:
-            drawn = contours(DicomFile(jail.read_bytes(one.path)), index)
+            file = DicomFile(jail.read_bytes(one.path))
+            drawn, skipped = contours(file, index), skipped_contours(file, index)
         except RefusedError as refusal:
             listing.refusals.append(Refusal.of(one.path, refusal))
             return []
+        if drawn and any(skipped.values()):
+            parts = ", ".join(f"{count} {SKIPPED[why]}" for why, count in sorted(skipped.items()) if count)
+            where = f"{one.path}#contours"
+            listing.refusals.append(Refusal(where, "dicom.contours_skipped", f"{one.path}: contours left out: {parts}"))
         found = [(keys[ring.plane], PolygonMark(label=ring.label, rings=ring.rings)) for ring in drawn]
     if found:
         listing.used.add(one.path)
@@ -162,10 +189,9 @@ def _places(images: Iterable[Seen], where: dict[Key, PlaneGeometry]) -> dict[Key
 
 def _entry(one: Seen, places: dict[Key, int], marks: dict[Key, list[Mark]]) -> Entry:
     header = one.header
-    organ = None if header.body_part is None else vocabulary("anatomy").from_dicom(header.body_part)
     return Entry(
         path=one.path,
-        organs=() if organ is None else (organ,),
+        body_part=None if header.body_part is None else vocabulary("anatomy").from_dicom(header.body_part),
         patient=header.patient_id,
         study=header.study_uid,
         frame_marks={index: tuple(marks[one.path, index]) for index in range(header.frames) if marks[one.path, index]},

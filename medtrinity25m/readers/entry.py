@@ -24,15 +24,20 @@ class Mapper(Protocol):
 class Entry:
     """One image file before it was opened; labels are raw words, patient and study raw ids.
 
-    `frame_marks` holds marks that belong to one plane of the file only (frame or slice index → marks), `places`
-    the positions of its planes in a series that may lie in many files, `uid` a stable name better than the path,
-    `drawn_size` the (height, width) its marks
-    were drawn on, `container` what its planes have in common with those of other files (the series).
+    Args:
+        body_part: vocabulary id of a DICOM Body Part Examined.
+        marks: marks on the file; on its only plane, or files of as many planes.
+        frame_marks: marks on one plane of the file only, by its index.
+        places: positions of its planes in a series that may lie in many files.
+        drawn_size: (height, width) of the image the marks were drawn on, where the annotation says it.
+        uid: a stable name better than the path.
+        container: what its planes have in common with those of other files: the series.
     """
 
     path: str
     labels: tuple[str, ...] = ()
     organs: tuple[str, ...] = ()
+    body_part: str | None = None
     modality: str | None = None
     patient: str | None = None
     study: str | None = None

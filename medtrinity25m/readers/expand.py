@@ -52,8 +52,11 @@ class Expand:
         blob = self.jail.read(entry.path)
         naming = Naming(source, self.jail)
         said = naming.image((*entry.labels, *entry.organs))
-        organs = _unique(source.organs, *(meaning.organs for meaning in said))
+        organs = _unique(_place(source.organs, entry.body_part), *(meaning.organs for meaning in said))
         file = open_image(blob, source, organs)
+        if isinstance(file, DicomFile) and file.header.burned_in and source.burned_in == "refuse":
+            why = "says that its pixels hold identifying text (0028,0301); clean it"
+            raise RefusedError("dicom.burned_in", f'{entry.path} {why}, or set burned_in = "keep" in {source.id}')
         marks = naming.marks(entry.marks, said)
         by_frame = {index: naming.marks(own, said) for index, own in entry.frame_marks.items()}
         areas = mark_areas(marks, by_frame, file, self.jail, source)
@@ -176,6 +179,15 @@ def _view(raw: str | None) -> View | None:
     word = (raw or "").strip().casefold()
     known: dict[str, View] = {view: view for view in get_args(View)} | VIEW_WORDS
     return known.get(word)
+
+
+def _place(organs: tuple[str, ...], body_part: str | None) -> tuple[str, ...]:
+    """Return what the source says its images show, unless the header names a body part somewhere else."""
+    if body_part is None:
+        return organs
+    anatomy = vocabulary("anatomy")
+    regions = {anatomy[organ].region for organ in organs}
+    return organs if anatomy[body_part].region in regions else (body_part,)
 
 
 def _unique(*groups: tuple[str, ...]) -> tuple[str, ...]:

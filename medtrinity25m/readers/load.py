@@ -44,7 +44,8 @@ class Loader:
         plane = file.plane(record.index)
         if (plane.pixels == plane.pixels.flat[0]).all():
             raise RefusedError(
-                "image.blank", f"{record.locator}: every pixel has the same value, there is nothing to describe"
+                "image.blank",
+                f"{record.locator}: every pixel as shown has the same value, there is nothing to describe",
             )
         overlay = partial(_region, file, record.index) if isinstance(file, DicomFile) else None
         drawn_on = _drawn_on(record, plane)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from medtrinity25m.errors import RefusedError
+from medtrinity25m.errors import RefusedError, located
 from medtrinity25m.readers.record import FileMark, Mark
 from medtrinity25m.readers.safe import Jail
 from medtrinity25m.registry import Meaning, Source, vocabulary
@@ -43,6 +43,14 @@ class Naming:
         return tuple(mark for mark in resolved if mark is not None)
 
     def _mark(self, mark: Mark, said: tuple[Meaning, ...]) -> Mark | None:
+        try:
+            return self._named(mark, said)
+        except RefusedError as refusal:
+            if isinstance(mark, FileMark):
+                raise RefusedError(refusal.code, located(mark.path, refusal.detail)) from None
+            raise
+
+    def _named(self, mark: Mark, said: tuple[Meaning, ...]) -> Mark | None:
         if isinstance(mark, FileMark):
             mark = mark.with_(sha256=hashlib.sha256(self.jail.read_bytes(mark.path)).hexdigest())
             if mark.mask_kind == "classes":

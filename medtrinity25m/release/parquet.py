@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medtrinity25m.features import KEY_COLUMNS, Feature, arrow_schema, leaves
+from medtrinity25m.release.workspace import disk_errors
 
 MAX_GROUP_ROWS = 1000  # small images: more rows than this a group save nothing and cost readers memory
 ENUM_LEAVES = ("modality", "view", "disease", "source", "license", "laterality", "image_left")
@@ -32,15 +33,17 @@ class ParquetFile:
         self._rows: list[Mapping[str, Any]] = []
         self._bytes = 0
         names = [leaf for name, feature in features.items() for leaf in leaves(feature, name)]
-        self._writer = pq.ParquetWriter(
-            path,
-            self._schema,
-            compression={name: "none" if name.endswith(".bytes") else "zstd" for name in names},
-            use_dictionary=[name for name in names if name in ENUM_LEAVES],
-            write_statistics=[name for name in names if name in KEY_COLUMNS],
-            write_page_index=True,
-            write_page_checksum=True,
-        )
+        self._path = path
+        with disk_errors(path):
+            self._writer = pq.ParquetWriter(
+                path,
+                self._schema,
+                compression={name: "none" if name.endswith(".bytes") else "zstd" for name in names},
+                use_dictionary=[name for name in names if name in ENUM_LEAVES],
+                write_statistics=[name for name in names if name in KEY_COLUMNS],
+                write_page_index=True,
+                write_page_checksum=True,
+            )
 
     def add(self, row: Mapping[str, Any], size: int) -> None:
         """Append a row of about `size` bytes."""
@@ -50,7 +53,7 @@ class ParquetFile:
             self._flush()
 
     def _flush(self) -> None:
-        if self._rows:
+        with disk_errors(self._path):  # Arrow's own errors name no file
             self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
         self._rows, self._bytes = [], 0
 
@@ -60,6 +63,7 @@ class ParquetFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._flush()
-        self._writer.close()
+        with disk_errors(self._path):
+            if kind is None and self._rows:
+                self._flush()
+            self._writer.close()

@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from medtrinity25m.errors import GateFailedError
+from medtrinity25m.errors import GateFailedError, ResumeRefusedError
 from medtrinity25m.features import FEATURES, METADATA_FEATURES
 from medtrinity25m.pipeline import Stage, run
 from medtrinity25m.readers.load import Loader
@@ -60,6 +60,8 @@ class ShardBuilder:
             ParquetFile(metadata_part, METADATA_FEATURES, METADATA_GROUP_BYTES) as bare,
         ):
             for sample in run(self._samples(shard), *self.stages):
+                if sample.rejected == "file.changed":
+                    raise ResumeRefusedError(f"{sample.detail}; or restore the file and run the same command again")
                 if sample.rejected is not None:
                     tally.refuse(sample)
                     continue

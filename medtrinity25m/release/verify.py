@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from medtrinity25m.release.manifest import manifest_files, read_manifest
+from medtrinity25m.release.manifest import MANIFEST, SUCCESS, manifest_files, read_manifest
 from medtrinity25m.release.png import decode_mask
 from medtrinity25m.release.workspace import sha256_file
 
@@ -44,6 +44,7 @@ def _faults(folder: Path) -> Iterator[str]:
             yield f"{file['path']} is missing"
         elif sha256_file(path) != file["sha256"]:
             yield f"{file['path']} is not what was written (SHA-256 differs)"
+    yield from _strangers(folder, {file["path"] for file in manifest_files(manifest)} | {MANIFEST, SUCCESS})
     for shard in manifest["shards"]:
         path = folder / "data" / f"{shard['name']}.parquet"
         try:
@@ -63,6 +64,14 @@ def _faults(folder: Path) -> Iterator[str]:
     yield from (f"patient {patient} is in {sorted(where)}" for patient, where in splits.items() if len(where) > 1)
     if len(ids) != manifest["rows"]["written"]:
         yield f"{len(ids)} rows were found, the manifest says {manifest['rows']['written']}"
+
+
+def _strangers(folder: Path, known: set[str]) -> Iterator[str]:
+    """Yield a fault for every file the manifest does not know; it would be published with the others."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in known and not name.startswith("."):
+            yield f"{name} is not in the manifest; it does not belong to the release"
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -136,4 +136,5 @@ def size_mm(xyxy: XYXY, spacing_mm: tuple[float, float] | None) -> tuple[float, 
     if spacing_mm is None:
         return None
     x0, y0, x1, y1 = xyxy
-    return (x1 - x0) * spacing_mm[1], (y1 - y0) * spacing_mm[0]
+    # a nanometer: far below any spacing, far above what floating point adds
+    return round((x1 - x0) * spacing_mm[1], 6), round((y1 - y0) * spacing_mm[0], 6)
