@@ -47,7 +47,7 @@ Item = TypeVar("Item")
 Row = dict[str, Any]
 Call = Callable[[], dict[str, float]]
 """Does a contender's work; returns what it measured itself."""
-SAMPLE = 16  # pixels of every so manieth row are compared; texts, boxes and claims of every row
+SAMPLE = 16  # one row of so many has its pixels compared, which takes decoding; all else is compared in every row
 EVERYBODY = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes of `ru_maxrss`, getrusage(2)
 WARM_ROWS = 10  # for a writer's warm-up: enough for a table with regions of interest and without

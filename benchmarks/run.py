@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROWS = 2000  # a few minutes on two cores, and rows enough that start-up is under a hundredth of the time
+ROWS = 2000  # enough that what a build does once, a second or so, is lost in the spread of the rounds
 ROUNDS = 3  # the fewest with a median that one disturbed round does not move
 PACKAGES = ("medtrinity25m", "datasets", "pyarrow", "pillow", "numpy", "isal", "pydicom", "scipy")
 QUIET = {

@@ -6,7 +6,6 @@ folder that was begun under other conditions is refused, with the difference.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -31,7 +30,7 @@ from medtrinity25m.pipeline import Stage, each
 from medtrinity25m.progress import Reporter
 from medtrinity25m.readers.safe import Jail
 from medtrinity25m.release.card import make_card
-from medtrinity25m.release.manifest import Manifest, file_entry, make_manifest, read_manifest, write_manifest
+from medtrinity25m.release.manifest import SUCCESS, Manifest, file_entry, make_manifest, read_manifest, write_manifest
 from medtrinity25m.release.parquet import ParquetFile
 from medtrinity25m.release.plan import Shard, make_plan, read_shards, write_plan
 from medtrinity25m.release.quarantine import QUARANTINE_SCHEMA, Rejected
@@ -95,6 +94,8 @@ def build(config: BuildConfig, *, workers: int = 1, reporter: Reporter | None = 
         shards = list(read_shards(space.plan))
         done = {name: entry for name, entry in space.journal().items() if _intact(entry, space)}
         todo = [shard for shard in shards if shard.name not in done]
+        if todo:
+            (space.release / SUCCESS).unlink(missing_ok=True)  # while shards are missing this is no release
         before = sum(entry["records"] for entry in done.values())
         report.start("building", sum(len(shard.records) for shard in shards), before)
         for entry in _run(config, space, engine, todo):
@@ -236,9 +237,7 @@ def _finish(config: BuildConfig, space: Workspace, entries: list[dict[str, Any]]
         pq.write_table(pa.Table.from_pylist([asdict(row) for row in refused], schema=QUARANTINE_SCHEMA), part)
     manifest = make_manifest(entries, knowledge, sources, refused, state)
     card = make_card(manifest)
-    readme = space.release / "README.md"
-    if not readme.is_file() or _sha(card) != sha256_file(readme):
-        write_committed(readme, card)
+    write_committed(space.release / "README.md", card)
     write_manifest(space.release, manifest)
     return read_manifest(space.release)
 
@@ -250,7 +249,3 @@ def _write_knowledge(release: Path, cited: list[str]) -> dict[str, Any]:
         for row in rows:
             table.add(row, len(row["text"]))
     return file_entry(path, release) | {"rows": len(rows)}
-
-
-def _sha(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -130,14 +130,16 @@ def test_a_patient_is_in_one_split(study, tmp_path):
 
 
 def test_the_same_command_again_does_nothing_twice(study):
-    """Everything is kept; the files do not change."""
+    """Everything is kept; no file is written again."""
     first = build(study(), reporter=quiet())
     before = tree(study().folder)
+    written = {path: path.stat().st_mtime_ns for path in study().folder.rglob("*") if path.is_file()}
 
     second = build(study(), reporter=quiet())
 
     assert (second.built, second.kept) == (0, first.built)
     assert tree(study().folder) == before
+    assert {path: path.stat().st_mtime_ns for path in written} == written
 
 
 def test_a_damaged_or_missing_shard_is_built_again(study):

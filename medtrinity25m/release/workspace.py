@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import filecmp
 import hashlib
 import json
 import os
@@ -108,8 +109,9 @@ def committed(path: Path) -> Iterator[Path]:
             yield part
             with part.open("rb") as handle:
                 os.fsync(handle.fileno())
-            part.replace(path)
-            _sync_folder(path.parent)
+            if not (path.is_file() and filecmp.cmp(part, path, shallow=False)):  # what stands already is left alone
+                part.replace(path)
+                _sync_folder(path.parent)
         finally:
             part.unlink(missing_ok=True)
 
