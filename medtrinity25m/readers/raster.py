@@ -47,6 +47,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 Result = TypeVar("Result")
 
 HIGH_BYTE = Window(center=32767.5, width=65535.0, name="full_range")  # of 16 bits, where Pillow keeps no more
+_PNG_EXIF = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")  # where a PNG can say how it is turned
 _ORIENTATION = 0x0112  # the EXIF and TIFF tag, values 1 to 8
 _SMALL_GREY = {2: 85, 4: 17}  # Pillow spreads 2 and 4 bits over 0..255; dividing gives the stored value back
 _DEEP = (8, 16, 32, 64)  # sample depths tifffile gives without imagecodecs, as NumPy has them
@@ -116,11 +117,16 @@ class RasterFile:
         self.count = len(self._header.pages)
         self.lossy = self._header.lossy
         self._image: Image.Image | None = None
+        # Pillow decodes a whole PNG to look for EXIF behind its pixels; nearly none has any
+        self._may_turn = kind != "png" or any(word in data for word in _PNG_EXIF)
         self._passes = self._header.pages[0].bits == 8 and kind in ("png", "jpeg") and not self._header.trailing
         if self._passes:
             image = self._open(0)
             single = len(self._header.pages) == 1 == getattr(image, "n_frames", 1)  # no MPO
-            self._passes = single and _orientation(image) == 1
+            self._passes = single and self._orientation(image) == 1
+
+    def _orientation(self, image: Image.Image) -> int | None:
+        return _exif_orientation(image) if self._may_turn else 1
 
     def cost(self, page: int) -> int:
         """Return an upper bound of the bytes the encoded image takes."""
@@ -166,7 +172,7 @@ class RasterFile:
     def orientation(self, page: int = 0) -> int:
         """Return the EXIF orientation (1–8) of a page; 1 where the file says none, or none that is valid."""
         head = self._header.pages[page]
-        return _valid(head.orientation) if self._deep(head) else _orientation(self._open(page)) or 1
+        return _valid(head.orientation) if self._deep(head) else self._orientation(self._open(page)) or 1
 
     def _show(self, page: int, samples: NDArray[Any]) -> tuple[NDArray[np.uint8], Window | None]:
         """Return samples of any depth as 8 bits, and the window that did it."""
@@ -192,7 +198,7 @@ class RasterFile:
         if self._deep(head):
             return self._deep_tiff(head), _valid(head.orientation)
         image = self._open(page)
-        orientation = _orientation(image) or 1
+        orientation = self._orientation(image) or 1
         with _libtiff(self._path) if self._kind == "tiff" else nullcontext():
             self._attempt("raster.corrupt", image.load)
         samples = self._attempt("raster.unsupported", lambda: _array(image, colours))
@@ -281,7 +287,7 @@ def _array(image: Image.Image, colours: bool) -> NDArray[Any]:
     return np.asarray(image if mode == "RGB" else image.convert("RGB"))
 
 
-def _orientation(image: Image.Image) -> int | None:
+def _exif_orientation(image: Image.Image) -> int | None:
     """Return the EXIF orientation `datasets` would apply, 1 for none, None where EXIF cannot be read."""
     try:
         with _quiet():
