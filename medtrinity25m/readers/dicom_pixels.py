@@ -1,9 +1,8 @@
 """From a checked data set to the stored values of one frame (PS3.3 C.7.6.3, PS3.5 8 and A.4).
 
-What the header promises is checked against what the file holds before anything is decoded: sizes a picture
-    can have, the byte caps, as many bytes or fragments as the frames need, and for compressed frames the size
-    that the codestream itself states. A frame is decoded alone, so a cine of 2,000 frames never lies in
-    memory.
+What the header promises is checked against what the file holds before anything is decoded: sizes a picture can
+have, the byte caps, as many bytes or fragments as the frames need, and for compressed frames the size that the
+codestream itself states. A frame is decoded alone, so a cine of 2,000 frames never lies in memory.
 
 **Why** a table of decoders instead of pydicom's own choice: which plug-ins happen to be installed must not
 change a pixel, pylibjpeg-libjpeg is under the GPL, and gdcm can take the process down with it.
@@ -28,7 +27,7 @@ from medtrinity25m.readers.dicom_stream import PIXEL_TAGS, Stream
 from medtrinity25m.readers.sandbox import DecoderError, gdcm
 from medtrinity25m.triplet import Frozen
 
-MAX_FILE_BYTES = 2 << 30  # all frames decoded: 1024 x 1024 x 1024 voxels of 16 bits, what a worker may ever hold
+MAX_FILE_BYTES = 16 << 30  # all frames together: five minutes of HD colour; one at a time is ever decoded
 MAX_FRAME_BYTES = 512 << 20  # one frame decoded: a 13,000 x 13,000 RGB image, beyond any detector
 MAX_FRAMES = 1_000_000  # a whole slide in tiles of 256 x 256 has about 200,000
 KEYWORDS = dict(zip(PIXEL_TAGS, ("FloatPixelData", "DoubleFloatPixelData", "PixelData"), strict=True))
