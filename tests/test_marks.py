@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import importlib.util
 import io
 import math
 from fractions import Fraction
@@ -28,6 +27,7 @@ from medtrinity25m.readers.raster import orient_array
 from medtrinity25m.readers.record import BoxMark, FileMark, OverlayMark, Plane, PolygonMark, RleMark
 from medtrinity25m.readers.safe import Jail
 from medtrinity25m.triplet import Annotation
+from packages import package_file
 
 HEIGHT, WIDTH = 6, 9
 REGION = np.zeros((HEIGHT, WIDTH), np.bool_)
@@ -69,15 +69,6 @@ def code_of(jail: Jail, *marks: Any, **options: Any) -> str:
     with pytest.raises(RefusedError) as caught:
         marked(jail, *marks, **options)
     return caught.value.code
-
-
-def package_file(package: str, *parts: str) -> Path:
-    """A file that an installed package brings along, found without importing the package; skips without it."""
-    spec = importlib.util.find_spec(package)
-    found = [Path(place, *parts) for place in (spec.submodule_search_locations or [])] if spec else []
-    if not found or not found[0].exists():
-        pytest.skip(f"{package} with {'/'.join(parts)} is not installed")
-    return found[0]
 
 
 def test_a_box_is_given_as_drawn(jail: Jail) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import itertools
 import math
 import struct
 import time
 import tracemalloc
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -23,6 +21,7 @@ from medtrinity25m.errors import ConfigError, RefusedError
 from medtrinity25m.readers import nifti as module
 from medtrinity25m.readers.nifti import Axis, NiftiFile
 from medtrinity25m.release.png import encode_image
+from packages import package_file
 
 AXES: tuple[Axis, ...] = ("axial", "coronal", "sagittal")
 ORIENTATIONS = [
@@ -41,15 +40,6 @@ def body() -> NDArray[np.int16]:
 
 SPACING = (2.0, 3.0, 5.0)  # of body(), millimetres from left to right, back to front, bottom to top
 AFFINE = np.diag([*SPACING, 1.0]) + np.array([[0, 0, 0, -11], [0, 0, 0, 7], [0, 0, 0, 40], [0, 0, 0, 0]])
-
-
-def package_file(package: str, *parts: str) -> Path:
-    """A file that an installed package brings along, found without importing the package; skips without it."""
-    spec = importlib.util.find_spec(package)
-    found = [Path(place, *parts) for place in (spec.submodule_search_locations or [])] if spec else []
-    if not found or not found[0].exists():
-        pytest.skip(f"{package} with {'/'.join(parts)} is not installed")
-    return found[0]
 
 
 def volume_file(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import os
 import struct
@@ -10,7 +9,6 @@ import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +24,7 @@ from medtrinity25m.readers import raster_header
 from medtrinity25m.readers.raster import RasterFile, orient_array, orient_point
 from medtrinity25m.readers.safe import sniff
 from medtrinity25m.release.png import encode_image
+from packages import package_file
 
 KINDS: tuple[raster_header.RasterKind, ...] = ("png", "jpeg", "tiff", "webp")
 FORMATS = {"png": "PNG", "jpeg": "JPEG", "tiff": "TIFF", "webp": "WEBP"}
@@ -56,15 +55,6 @@ def opened(data: bytes, *arguments: Any) -> RasterFile:
     kind = sniff(data)
     assert kind in KINDS
     return RasterFile(data, "x.file", kind, *arguments)
-
-
-def package_file(package: str, *parts: str) -> Path:
-    """A file that an installed package brings along, found without importing the package; skips without it."""
-    spec = importlib.util.find_spec(package)
-    found = [Path(place, *parts) for place in (spec.submodule_search_locations or [])] if spec else []
-    if not found or not found[0].exists():
-        pytest.skip(f"{package} with {'/'.join(parts)} is not installed")
-    return found[0]
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
