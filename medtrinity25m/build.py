@@ -7,7 +7,6 @@ folder that was begun under other conditions is refused, with the difference.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -22,7 +21,7 @@ from medtrinity25m.caption import CoarseCaption
 from medtrinity25m.config import BuildConfig
 from medtrinity25m.description.measured import MeasuredDescriber
 from medtrinity25m.engine import Crash, Engine
-from medtrinity25m.errors import ResumeRefusedError
+from medtrinity25m.errors import GateFailedError, ResumeRefusedError
 from medtrinity25m.features import PASSAGE_FEATURES
 from medtrinity25m.keys import Key
 from medtrinity25m.knowledge.glossary import Cite, passages
@@ -218,7 +217,8 @@ def _run(config: BuildConfig, space: Workspace, engine: Engine, todo: list[Shard
         while isinstance(entry, Crash):
             _, culprit = Marker.read(space, shard.name)
             if culprit in builder.poison:
-                raise RuntimeError(f"shard {shard.name} ends its process outside of any record")
+                why = "ends its process outside of any record, for want of memory perhaps; try fewer workers"
+                raise GateFailedError(f"shard {shard.name} {why}")
             builder = replace(builder, poison=builder.poison | {culprit})
             entry = next(engine.map(builder, [shard]))
         yield entry
@@ -230,8 +230,8 @@ def _finish(config: BuildConfig, space: Workspace, entries: list[dict[str, Any]]
     for entry in entries:
         lines = (space.work / entry["quarantine"]["path"]).read_text(encoding="utf-8").splitlines()
         refused.extend(Rejected(**json.loads(line)) for line in lines)
-    cited = Counter(passage for entry in entries for passage in entry["passages"])
-    knowledge = _write_knowledge(space.release, list(cited))
+    cited = {passage for entry in entries for passage in entry["passages"]}
+    knowledge = _write_knowledge(space.release, cited)
     sources = [source for source, _ in config.resolved]
     with committed(space.work / "quarantine.parquet") as part:
         pq.write_table(pa.Table.from_pylist([asdict(row) for row in refused], schema=QUARANTINE_SCHEMA), part)
@@ -242,7 +242,7 @@ def _finish(config: BuildConfig, space: Workspace, entries: list[dict[str, Any]]
     return read_manifest(space.release)
 
 
-def _write_knowledge(release: Path, cited: list[str]) -> dict[str, Any]:
+def _write_knowledge(release: Path, cited: set[str]) -> dict[str, Any]:
     path = release / "knowledge" / "train-00000-of-00001.parquet"
     rows = list(passages(cited))
     with committed(path) as part, ParquetFile(part, PASSAGE_FEATURES, 8 << 20) as table:

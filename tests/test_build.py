@@ -16,12 +16,15 @@ import pytest
 import scipy.ndimage
 from PIL import Image
 
-from medtrinity25m.build import build
+from medtrinity25m.build import build, stages
 from medtrinity25m.errors import ConfigError, GateFailedError, LockedError, ResumeRefusedError
+from medtrinity25m.pipeline import each
 from medtrinity25m.progress import Reporter
+from medtrinity25m.release.manifest import make_manifest
 from medtrinity25m.release.status import build_status, quarantine_rows
 from medtrinity25m.release.verify import faults
 from medtrinity25m.release.workspace import Workspace
+from medtrinity25m.triplet import Sample
 
 LAYOUT = """
 [layout]
@@ -34,6 +37,7 @@ HOLD = """
 import sys
 from pathlib import Path
 from medtrinity25m.release.workspace import Workspace
+from medtrinity25m.triplet import Sample
 with Workspace(Path(sys.argv[1])).locked():
     print("held", flush=True)
     sys.stdin.read()
@@ -311,6 +315,33 @@ def test_official_splits_win_and_a_patient_in_two_goes_to_the_more_guarded(tmp_p
 
     assert manifest["splits"] == {"train": 1, "validation": 1, "test": 2}
     assert manifest["split_conflicts"] == 1
+
+
+def kill_the_process(sample: Sample) -> Sample:
+    """Stand in for a decoder that dies of one picture."""
+    if sample.locator.endswith("_071.png"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return sample
+
+
+def test_a_picture_that_kills_its_process_costs_one_line(study, tmp_path, monkeypatch):
+    """The culprit is refused by name; every other row of its shard, and every other shard, is written."""
+    real = stages(study())
+    monkeypatch.setattr("medtrinity25m.build.stages", lambda config: (each(kill_the_process), *real))
+
+    manifest = build(study(), workers=2, reporter=quiet()).manifest
+
+    assert manifest["rows"] == {"read": 24, "written": 23, "rejected": 1}
+    (refused,) = quarantine_rows(study().folder)
+    assert (refused["code"], refused["path"]) == ("engine.crash", "sick/P7_071.png")
+
+
+def test_a_lost_record_fails_the_gate():
+    """Read = written + rejected, or there is no release."""
+    shard = {"name": "ct/train-00000-of-00001", "rows": 3}
+
+    with pytest.raises(GateFailedError, match="5 records were read but 3 written and 0 rejected"):
+        make_manifest([shard], {}, [], [], {"read": 5, "split_conflicts": 0})
 
 
 def test_bad_files_cost_a_line_each_and_nothing_else(tmp_path, draw, source_toml, config_for):

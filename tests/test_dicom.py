@@ -292,7 +292,7 @@ def test_ybr_becomes_rgb_by_the_formula() -> None:
             y, b, r = np.moveaxis(np.asarray(image).astype(float), -1, 0)
         rgb = [y + 1.402 * (r - 128), y - 0.344136 * (b - 128) - 0.714136 * (r - 128), y + 1.772 * (b - 128)]
         close(file.plane(index).pixels, np.clip(np.stack(rgb, axis=-1), 0, 255))
-    assert (file.count, file.header.frame_time) == (30, 33.333)
+    assert file.count == 30
 
 
 @pytest.mark.parametrize("bits", [8, 16, 32])

@@ -90,7 +90,6 @@ class DicomHeader(Frozen):
         image_left: the patient's side at the left edge of the image.
         geometry: one entry a frame; empty for files without pixels.
         spacing_mm: (row, column) of the first frame.
-        frame_time: milliseconds from frame to frame, for a cine.
     """
 
     kind: Kind
@@ -111,7 +110,6 @@ class DicomHeader(Frozen):
     laterality: Side | None
     image_left: Side | None
     geometry: tuple[FrameGeometry, ...]
-    frame_time: float | None
     burned_in: bool
     """Whether the file says that its pixels hold identifying text (0028,0301)."""
 
@@ -186,7 +184,6 @@ def read_header(stream: Stream, kind: Kind, size: tuple[int, int, int]) -> Dicom
         laterality=_laterality(dataset, groups),
         image_left=side_at_left(dataset, orientation),
         geometry=geometry,
-        frame_time=number(dataset, "FrameTime"),
         burned_in=text(dataset, "BurnedInAnnotation") == "YES",
     )
 

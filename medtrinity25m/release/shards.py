@@ -1,6 +1,6 @@
 """Builds one shard, alone: read its records, run the stages, write, commit, note it in the journal.
 
-A shard is the unit of work, retry and resume. `build_shard` needs nothing but its arguments and the files, so it
+A shard is the unit of work, retry and resume. `ShardBuilder` needs nothing but its arguments and the files, so it
 runs in this process, in a pool's worker or on another machine alike, and its bytes are the same everywhere.
 """
 
