@@ -105,6 +105,34 @@ def sources() -> None:
 
 @app.command()
 @guarded
+def experts() -> None:
+    """List the packaged experts: what they find, how well, and under which licence."""
+    from medtrinity25m.roi.card import packaged_cards
+
+    table = Table("id", "finds", "in", "licence: code, weights", "abstains below", "measured", "title")
+    for card in packaged_cards().values():
+        finds = dict.fromkeys(
+            label for raw in card.labels if (meaning := card.meaning(raw)) is not None and (label := meaning.label)
+        )
+        weights = "no weights" if card.weights_license is None else card.weights_license
+        figures = [
+            f"{figure.metric} {figure.value:.2f} on {figure.on}{' (drawn)' if figure.synthetic else ''}"
+            for figure in card.accuracy
+        ]
+        cells = (
+            card.id,
+            ", ".join(finds),
+            ", ".join(card.modalities),
+            f"{card.code_license}, {weights}",
+            f"{card.min_score:g}",
+            "; ".join(figures) or "not measured",
+        )
+        table.add_row(*map(escape, (*cells, card.title)))
+    out.print(table)
+
+
+@app.command()
+@guarded
 def vocab(
     words: Annotated[list[str] | None, typer.Argument(help="Show the terms nearest to these words.")] = None,
 ) -> None:

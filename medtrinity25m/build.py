@@ -25,17 +25,19 @@ from medtrinity25m.errors import GateFailedError, ResumeRefusedError
 from medtrinity25m.features import PASSAGE_FEATURES
 from medtrinity25m.keys import Key
 from medtrinity25m.knowledge.glossary import Cite, passages
-from medtrinity25m.pipeline import Stage, each
+from medtrinity25m.pipeline import Stage, batched, each
 from medtrinity25m.progress import Reporter
 from medtrinity25m.readers.safe import Jail
 from medtrinity25m.release.card import make_card
 from medtrinity25m.release.manifest import SUCCESS, Manifest, file_entry, make_manifest, read_manifest, write_manifest
 from medtrinity25m.release.parquet import ParquetFile
-from medtrinity25m.release.plan import Shard, make_plan, read_shards, write_plan
+from medtrinity25m.release.plan import Shard, make_plan, read_shards, write_plan, write_stacks
 from medtrinity25m.release.quarantine import QUARANTINE_SCHEMA, Rejected
 from medtrinity25m.release.shards import Marker, ShardBuilder
 from medtrinity25m.release.workspace import Workspace, committed, sha256_file, write_committed
 from medtrinity25m.roi.annotations import Locate
+from medtrinity25m.roi.consult import BATCH, Consult
+from medtrinity25m.roi.volumes import VolumeRoom
 
 SHAPING_LIBRARIES = (
     "pyarrow",
@@ -47,6 +49,11 @@ SHAPING_LIBRARIES = (
     "nibabel",
     "python-gdcm",
     "pylibjpeg-openjpeg",
+    "scikit-image",
+    "torch",
+    "monai",
+    "transformers",
+    "onnxruntime",
 )
 """Packages whose version can change a pixel or a byte of the release."""
 NEW_PLAN = "plan.parquet.part"  # swept away if the build stops before it is accepted
@@ -56,11 +63,19 @@ def stages(config: BuildConfig) -> tuple[Stage, ...]:
     """Return what happens to a sample between reading and writing, in order."""
     rules = {source.id: source.roi for source, _ in config.resolved}
     return (
-        each(Locate(rules)),  # where: annotations become regions of interest
+        batched(_consult(config), BATCH),  # where: experts mark what nobody marked
+        each(Locate(rules)),  # annotations become regions of interest
         each(CoarseCaption()),  # metadata become one sentence
         each(Cite()),  # the terms' passages
         each(MeasuredDescriber()),  # what was measured becomes global, local and relation text, with claims
     )
+
+
+def _consult(config: BuildConfig) -> Consult:
+    """Return the stage that asks the config's experts; what they find in volumes stays beside the release."""
+    sources = {source.id: (source, root.resolve()) for source, root in config.resolved}
+    room = VolumeRoom(sources, Workspace(config.folder).cache, Workspace(config.folder).stacks)
+    return Consult(config.panels, config.cards, room)
 
 
 @dataclass(frozen=True)
@@ -134,6 +149,7 @@ def _plan(
     plan = make_plan(config, key, engine, report)
     fresh = space.work / NEW_PLAN
     write_plan(plan, fresh)
+    write_stacks(plan.stacks, space.stacks)
     return {
         "conditions": conditions,
         "plan_sha256": sha256_file(fresh),

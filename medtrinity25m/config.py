@@ -24,7 +24,9 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from medtrinity25m.errors import ConfigError
 from medtrinity25m.keys import Key, find_key
-from medtrinity25m.registry import SPLITS, Source, Split, explain, load_source, packaged_sources
+from medtrinity25m.registry import SPLITS, Source, Split, explain, load_source, packaged_sources, vocabulary
+from medtrinity25m.roi.card import Card, load_card, packaged_cards
+from medtrinity25m.roi.run_options import Transformers
 from medtrinity25m.triplet import Frozen
 
 MAX_CONFIG_BYTES = 1 << 20  # a config is written by hand; an alias bomb or a data file is not one
@@ -44,6 +46,9 @@ class BuildConfig(Frozen):
     key_file: Path | None = None
     sources: tuple[SourceEntry, ...] = Field(min_length=1)
     split: dict[Split, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
+    experts: dict[str, tuple[str, ...]] = {}
+    """Modality → expert cards (ids, or TOMLs beside this file) asked where nobody marked an image and its source names
+    no expert of its own."""
     limit: int | None = Field(default=None, ge=1)
     """At most so many rows a source, the first by path: a smoke run."""
     shard_mb: float = Field(default=256, gt=0, le=1024)
@@ -52,6 +57,13 @@ class BuildConfig(Frozen):
     """Bytes of a row group: 8–16 MB read fastest over HTTP ranges; above 100 MB the Hub's viewer refuses."""
     base: Path = Field(default=Path(), exclude=True)
     """Folder that relative paths start from."""
+
+    @field_validator("experts")
+    @classmethod
+    def _modalities(cls, experts: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for modality in experts:
+            vocabulary("modality")[modality]
+        return experts
 
     @field_validator("split")
     @classmethod
@@ -85,17 +97,61 @@ class BuildConfig(Frozen):
             raise ConfigError(f"two sources have the same id: {', '.join(sorted(ids))}; rename one in its TOML")
         return tuple(sorted(found, key=lambda pair: pair[0].id))
 
+    @cached_property
+    def cards(self) -> dict[str, Card]:
+        """The expert cards that the sources and this config name, by the name they are called by there."""
+        named = [name for source, _ in self.resolved for name in source.experts]
+        named += [name for names in self.experts.values() for name in names]
+        cards: dict[str, Card] = {}
+        while named:
+            name = named.pop(0)
+            if name not in cards:
+                cards[name] = self._card(name)
+                if isinstance(run := cards[name].run, Transformers) and run.box_expert is not None:
+                    named.append(run.box_expert)
+        by_id: dict[str, Card] = {}
+        for card in cards.values():
+            if by_id.setdefault(card.id, card) is not card and by_id[card.id].fingerprint != card.fingerprint:
+                raise ConfigError(f"two expert cards have the id {card.id}; rename one in its TOML")
+        return cards
+
+    @cached_property
+    def panels(self) -> dict[str, dict[str, tuple[Card, ...]]]:
+        """Who is asked about the images of each source, by modality."""
+
+        def seeing(names: tuple[str, ...], modality: str) -> tuple[Card, ...]:
+            return tuple(self.cards[name] for name in names if modality in self.cards[name].modalities)
+
+        return {
+            source.id: {
+                modality: cards
+                for modality in vocabulary("modality").terms
+                if (cards := seeing(source.experts or self.experts.get(modality, ()), modality))
+            }
+            for source, _ in self.resolved
+            if source.roi.rule != "whole_image"
+        }
+
+    def _card(self, name: str) -> Card:
+        if name in packaged_cards():
+            return packaged_cards()[name]
+        path = self._beside(name, "experts")
+        if path is None:
+            known = ", ".join(packaged_cards())
+            raise ConfigError(f"expert {name!r}: no such TOML beside the config, and no packaged card ({known})")
+        return load_card(path)
+
+    def _beside(self, name: str, folder: str) -> Path | None:
+        """Return the TOML of that name beside this config, if there is one."""
+        places = (Path(name), Path(f"{name}.toml"), Path(folder) / f"{name}.toml")
+        return next((found for place in places if (found := self.path(place)).is_file()), None)
+
     def _source(self, name: str) -> Source:
         if name in packaged_sources():
             return packaged_sources()[name]
-        candidates = [
-            self.path(Path(name)),
-            self.path(Path(f"{name}.toml")),
-            self.path(Path("sources") / f"{name}.toml"),
-        ]
-        for candidate in candidates:
-            if candidate.is_file():
-                return load_source(candidate)
+        path = self._beside(name, "sources")
+        if path is not None:
+            return load_source(path)
         known = ", ".join(packaged_sources())
         raise ConfigError(
             f"source {name!r}: no such TOML beside the config, and no packaged source of that id ({known})"
@@ -117,7 +173,8 @@ class BuildConfig(Frozen):
         """Return what shapes the rows: the config less its paths, and every source's TOML."""
         own = self.model_dump(mode="json", exclude={"out", "key_file", "sources"})
         sources = {source.id: source.model_dump(mode="json") for source, _ in self.resolved}
-        return {"config": own, "sources": sources}
+        experts = {card.id: card.fingerprint for card in self.cards.values()}
+        return {"config": own, "sources": sources, "experts": experts}
 
 
 def load_config(path: Path, **overrides: Any) -> BuildConfig:

@@ -64,6 +64,7 @@ FEATURES: dict[str, Feature] = {
     "local_text": STRING,
     "relation_text": STRING,
     "caption": STRING,
+    "reference_text": STRING,
     "claims": [CLAIM_FEATURES],
     "knowledge": [{"passage_id": STRING, "score": FLOAT}],
     "quality": dict.fromkeys(QUALITY, FLOAT),

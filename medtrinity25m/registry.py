@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from medtrinity25m.downloads import DOWNLOADS, Download
 from medtrinity25m.errors import ConfigError, UnknownTermError
 from medtrinity25m.readers.layout_options import LAYOUTS, Layout
 from medtrinity25m.triplet import Frozen, View
@@ -31,6 +32,8 @@ HEALTHY_WORDS = ("normal", "no finding", "no findings", "healthy")
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+EVALUATION_FIRST: tuple[Split, ...] = ("test", "validation", "train")
+"""Splits from the most guarded on: what anybody evaluates on is not trained on."""
 SPLIT_WORDS: dict[str, Split] = {
     "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
     "test": "test", "testing": "test",
@@ -39,6 +42,7 @@ HINTS = {
     "license": "an SPDX id or LicenseRef-…",
     "redistribution": "images, annotations-only or recipe-only",
     "egress": "any or local-only",
+    "layout_checked": "the URL of the documentation, or unchecked: and why",
     "id": "lower-case letters, digits and _, a letter first",
 }
 LICENSE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9.+-]*$"
@@ -118,6 +122,11 @@ def vocabulary(name: Literal["modality", "anatomy", "disease"]) -> Vocabulary:
     """Return the packaged vocabulary of that name."""
     raw = tomllib.loads((files("medtrinity25m") / "vocab" / f"{name}.toml").read_text(encoding="utf-8"))
     return Vocabulary(name, [Term(**term) for term in raw["term"]])
+
+
+def _fits(raw: str, key: str) -> bool:
+    """Say whether a raw label fits a key whose `*` stand for anything."""
+    return re.fullmatch(".*".join(map(re.escape, key.split("*"))), raw, re.DOTALL) is not None
 
 
 class Meaning(Frozen):
@@ -219,17 +228,36 @@ class Source(Frozen):
     organs: tuple[str, ...] = ()
     diseases: tuple[str, ...] = ()
     """What holds for an image no label speaks about; `["none"]` says the collection is of healthy people."""
+    aliases: tuple[str, ...] = ()
+    """Other names under which the same collection goes around."""
+    layout_checked: str | None = None
+    """The public documentation its layout was checked against, or `unchecked: ` and why."""
+    get_it: str | None = None
+    """Where to register and what to download, for what no program can fetch."""
+    download: tuple[Annotated[Download, Field(discriminator="kind")], ...] = ()
     patients: str | None = None
     """Namespace of the patient ids; two sources that share patients share it. Default: the source's id."""
     layout: Annotated[Layout, Field(discriminator="kind")]
+    ignore: tuple[str, ...] = ()
+    """Patterns of files that may lie there unused: no refusal is written for them."""
     labels: dict[str, str | tuple[str, ...]] = {}
+    modalities: dict[str, str] = {}
+    """Raw words of a path or a column → modality: `CTres = "ct"`."""
     splits: dict[str, Split] = {}
     """Raw names of the official split: `val = "validation"`."""
+    split_files: dict[str, Split] = {}
+    """Text files that list the images of a split, by path, name, stem or patient, one a line."""
     slices: SliceRule = SliceRule()
     roi: ROIRule = ROIRule()
+    drawn_boxes: Literal["green"] | None = None
+    """Boxes were drawn into the pixels in this color: they are found again where nothing else marks the image."""
+    experts: tuple[str, ...] = ()
+    """Cards of the experts that are asked where nobody marked an image: ids, or TOMLs beside the build config."""
     window: WindowRule = "header"
     values: Literal["HU"] | None = None
     """Unit of the stored values where the format cannot say it (NIfTI of CT)."""
+    rescale: tuple[float, float] | None = None
+    """(slope, intercept) from the stored numbers of a 16-bit PNG or TIFF to `values = "HU"`."""
     burned_in: Literal["refuse", "keep"] = "refuse"
     """What happens to DICOM images that say of themselves that their pixels hold identifying text."""
     spacing_mm: tuple[float, float] | None = None
@@ -250,7 +278,15 @@ class Source(Frozen):
         return modality
 
     @model_validator(mode="after")
+    def _rescale_has_a_unit(self) -> Source:
+        if self.rescale is not None and self.values is None:
+            raise ValueError('rescale leads to a unit: say values = "HU" beside it')
+        return self
+
+    @model_validator(mode="after")
     def _known_terms(self) -> Source:
+        for modality in self.modalities.values():
+            vocabulary("modality")[modality]
         for organ in self.organs:
             vocabulary("anatomy")[organ]
         meaning_of(self.diseases, f"{self.id}: diseases")
@@ -259,15 +295,24 @@ class Source(Frozen):
         return self
 
     def meaning(self, raw: str) -> Meaning | None:
-        """Return what a raw label means: by `[labels]`, else by the vocabularies' own words, else None."""
-        if raw in self.labels:
-            words = self.labels[raw]
+        """Return what a raw label means: by `[labels]`, else by the vocabularies' own words, else None.
+
+        A key of `[labels]` may hold `*`: "Nodule*" means every label that begins so and has no line of its own.
+        """
+        key = raw if raw in self.labels else next((key for key in self.labels if "*" in key and _fits(raw, key)), None)
+        if key is not None:
+            words = self.labels[key]
             return meaning_of([words] if isinstance(words, str) else words, f"{self.id}: labels.{raw!r}")
         word = "none" if fold(raw) in HEALTHY_WORDS else fold(raw)
         if word in RESERVED:
             return meaning_of([word], self.id)
         found = vocabulary("disease").find(raw) or vocabulary("anatomy").find(raw)
         return None if found is None else meaning_of([found], self.id)
+
+    def modality_of(self, raw: str) -> str | None:
+        """Return the modality a raw word stands for: by `[modalities]`, else by the vocabulary, else None."""
+        known = vocabulary("modality")
+        return self.modalities.get(raw) or known.find(raw) or known.from_dicom(raw)
 
     def split(self, raw: str) -> Split | None:
         """Return the split an official split name stands for, or None when the source does not name it."""
@@ -283,7 +328,7 @@ def parse_source(raw: Mapping[str, Any], where: str) -> Source:
     except UnknownTermError as error:
         raise UnknownTermError(f"{where}: {error}") from error
     except ValidationError as error:
-        keys = [key for model in (Source, SliceRule, ROIRule, *LAYOUTS) for key in model.model_fields]
+        keys = [key for model in (Source, SliceRule, ROIRule, *LAYOUTS, *DOWNLOADS) for key in model.model_fields]
         raise ConfigError(f"{where}: {explain(error, keys)}") from error
     except TypeError as error:
         raise ConfigError(f"{where}: {error}") from error

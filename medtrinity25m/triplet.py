@@ -68,16 +68,19 @@ class Window(Frozen):
 
 
 class Annotation(Frozen):
-    """One mark somebody made on the image, decoded to pixels of the shipped image.
+    """One mark on the image, made by a person or found by an expert, decoded to pixels of the shipped image.
 
     Exactly one of `mask` (H, W) bool, `instances` (H, W) int with 0 for background, `box` (float x0, y0, x1, y1,
-    may leave the image) is set. `label` is a vocabulary id.
+    may leave the image) is set. `label` is a vocabulary id. `expert` names who found it, `score` (0 to 1) how sure it
+    was; a person's mark has neither.
     """
 
     label: str
     mask: NDArray[np.bool_] | None = None
     instances: NDArray[np.int32] | None = None
     box: tuple[float, float, float, float] | None = None
+    expert: str | None = None
+    score: float | None = Field(default=None, ge=0, le=1)
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -192,6 +195,8 @@ class Facts(Frozen):
     local_text: str | None = None
     relation_text: str | None = None
     caption: str | None = None
+    reference_text: str | None = None
+    """What the source published with the image (report, figure caption, questions and answers): never ours."""
     claims: tuple[Claim, ...] = ()
     knowledge: tuple[Passage, ...] = ()
     quality: Quality | None = None
@@ -205,6 +210,17 @@ class Facts(Frozen):
     window: Window | None = None
 
 
+class VolumePlace(Frozen):
+    """Where a plane stands in a volume.
+
+    `volume` is the path of its file, or `stack:` and the pseudonym of its series; `index` counts planes as the reader
+    of the volume orders them.
+    """
+
+    volume: str
+    index: int
+
+
 class Sample(Facts):
     """A triplet in the making: the shared facts, the pixels, and what only the pipeline needs.
 
@@ -213,7 +229,9 @@ class Sample(Facts):
         pixels: (H, W) or (H, W, 3) uint8, what a viewer shows; None once rejected before decoding.
         encoded: the source file's own bytes when they pass through unchanged, else None.
         values: (H, W) float32 calibrated values behind `pixels` (HU when `values_unit` is `HU`), if any.
-        annotations: marks made by people, decoded; `rois` is derived from them.
+        annotations: marks, decoded; `rois` is derived from them.
+        asked: experts that were asked where the regions are, those that found none too.
+        place: the volume the plane is cut from, if any.
         rejected: reason code, or None; `detail` the sentence beside it.
     """
 
@@ -223,6 +241,8 @@ class Sample(Facts):
     values: NDArray[np.float32] | None = None
     values_unit: Literal["HU"] | None = None
     annotations: tuple[Annotation, ...] = ()
+    asked: tuple[str, ...] = ()
+    place: VolumePlace | None = None
     rois: tuple[ROI, ...] = ()
     rejected: str | None = None
     detail: str | None = None

@@ -174,7 +174,7 @@ def expert() -> Sample:
     sample = ultrasound()
     roi = sample.rois[0].with_(origin="expert", expert="cyto3", score=0.9, text=None)
     other = roi.with_(xyxy=(3, 5, 72, 50), position="left, upper")
-    return MeasuredDescriber()(sample.with_(rois=(roi, other)))
+    return MeasuredDescriber()(sample.with_(rois=(roi, other), asked=("cyto3",)))
 
 
 MAKERS = (ct, mr, ultrasound, xray, histology, many, alike, fundus, dermoscopy, bare, expert)

@@ -22,7 +22,7 @@ from cases import LESION, MAKERS, assert_clean_sentences, described, disc, shade
 from medtrinity25m.description import appearance, outline, relation
 from medtrinity25m.description.scene import Scene
 from medtrinity25m.release.png import encode_image, encode_mask
-from medtrinity25m.triplet import ROI, Annotation, Claim, EncodedImage, Sample, Triplet, TripletROI
+from medtrinity25m.triplet import ROI, Annotation, Claim, EncodedImage, Facts, Sample, Triplet, TripletROI
 
 FIELDS = ("global_text", "local_text", "relation_text", "caption")
 
@@ -37,24 +37,13 @@ def case(request: pytest.FixtureRequest) -> Sample:
 def shipped(sample: Sample) -> Triplet:
     """The row of a sample: pixels and masks as PNG, boxes as COCO, nothing else of the pipeline."""
     assert sample.pixels is not None
-    only_inside = (
-        "locator",
-        "pixels",
-        "encoded",
-        "values",
-        "values_unit",
-        "annotations",
-        "rois",
-        "rejected",
-        "detail",
-    )
     rois = []
     for roi in sample.rois:
         full = roi.full_mask(sample.height, sample.width)
         fields = {name: getattr(roi, name) for name in type(roi).model_fields if name not in ("xyxy", "mask")}
         mask = None if full is None else EncodedImage(bytes=encode_mask(full))
         rois.append(TripletROI(**fields, bbox=tuple(roi.coco()), mask=mask))  # type: ignore[arg-type]
-    facts = {name: getattr(sample, name) for name in type(sample).model_fields if name not in only_inside}
+    facts = {name: getattr(sample, name) for name in Facts.model_fields}
     image = EncodedImage(bytes=encode_image(sample.pixels))
     return Triplet(**facts, image=image, width=sample.width, height=sample.height, rois=tuple(rois))
 

@@ -201,7 +201,7 @@ def test_a_model_found_region_is_never_called_annotated() -> None:
     sample = expert()
 
     assert "annotated" not in (sample.caption or "")
-    assert "located by the model cyto3" in (sample.local_text or "")
+    assert "located by the expert model cyto3" in (sample.local_text or "")
     assert sample.provenance is not None
     assert sample.provenance.experts == ("cyto3",)
 

@@ -1,4 +1,4 @@
-"""PNG, JPEG, TIFF and WebP: bytes that may pass do so unchanged, everything else comes out exact or with a reason."""
+"""PNG, JPEG, TIFF, WebP, BMP: bytes that may pass do so unchanged, all else comes out exact or with a reason."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from medtrinity25m.readers.safe import sniff
 from medtrinity25m.release.png import encode_image
 from packages import package_file
 
-KINDS: tuple[raster_header.RasterKind, ...] = ("png", "jpeg", "tiff", "webp")
-FORMATS = {"png": "PNG", "jpeg": "JPEG", "tiff": "TIFF", "webp": "WEBP"}
+KINDS: tuple[raster_header.RasterKind, ...] = ("png", "jpeg", "tiff", "webp", "bmp")
+FORMATS = {"png": "PNG", "jpeg": "JPEG", "tiff": "TIFF", "webp": "WEBP", "bmp": "BMP"}
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (12, 17)).astype(np.uint8)
 RGB = RNG.integers(0, 256, (12, 17, 3)).astype(np.uint8)
@@ -446,6 +446,8 @@ SEEDS: dict[raster_header.RasterKind, list[bytes]] = {
              saved(RGB, "TIFF", compression="jpeg"), tiff(GREY > 99, photometric="minisblack")],
     "webp": [saved(RGB, "WEBP"), saved(RGB, "WEBP", lossless=True, exif=exif(8)),
              saved(RGB, "WEBP", save_all=True, append_images=[Image.fromarray(RGB[::-1])])],
+    "bmp": [saved(GREY, "BMP"), saved(RGB, "BMP"), saved(GREY > 99, "BMP"),
+            saved(Image.fromarray(RGB).quantize(9), "BMP")],
 }  # fmt: skip
 
 
@@ -601,8 +603,8 @@ def test_webp_that_lies(data: bytes, code: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_content_of_another_format_is_never_decoded(kind: raster_header.RasterKind) -> None:
-    """What only Pillow's other plugins read (GIF, BMP, PPM, EPS) is refused under every kind."""
-    for form in ("GIF", "BMP", "PPM", "EPS", "ICO"):
+    """What is of another format (GIF, BMP, PPM, EPS) is refused under every kind."""
+    for form in {"GIF", "BMP", "PPM", "EPS", "ICO"} - {FORMATS[kind]}:
         code = code_of(saved(GREY, form), kind)
         assert code is not None
         assert code.startswith("raster.")

@@ -9,6 +9,7 @@ import os
 import struct
 import time
 import tracemalloc
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -39,11 +40,12 @@ def nifti_header(order: str = "<", version: int = 1) -> bytes:
 
 EXPLICIT = b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100"
 IMPLICIT = b"\x08\x00\x05\x00\x0a\x00\x00\x00ISO_IR 100"
-KNOWN = {
+KNOWN: dict[str, bytes] = {
     "png": image_bytes("PNG"),
     "jpeg": image_bytes("JPEG"),
     "tiff": image_bytes("TIFF"),
     "webp": image_bytes("WEBP"),
+    "bmp": image_bytes("BMP"),
     "dicom": bytes(128) + b"DICM" + EXPLICIT,
     "nifti": nifti_header(),
     "nifti_gz": gzip.compress(nifti_header(), mtime=0),
@@ -61,7 +63,6 @@ VARIANTS = [
 ]
 FOREIGN = {
     "GIF": b"GIF89a" + bytes(20),
-    "BMP": b"BM" + bytes(30),
     "PDF": b"%PDF-1.7\n",
     "ZIP": b"PK\x03\x04" + bytes(30),
     "HTML, XML or SVG": b"\n <!doctype html><title>404</title>",
@@ -172,9 +173,11 @@ def test_the_content_tells_the_format(kind: str, data: bytes) -> None:
     assert sniff(data) == kind
 
 
-@pytest.mark.parametrize("data", [b"", b"\x00", b"plain text, no image at all", *FOREIGN.values()])
+@pytest.mark.parametrize(
+    "data", [b"", b"\x00", b"plain text, no image at all", b"BMW is a car, not a bitmap", *FOREIGN.values()]
+)
 def test_other_content_is_none_of_them(data: bytes) -> None:
-    """What is no image of the seven formats is not taken for one."""
+    """What is no image of the eight formats is not taken for one."""
     assert sniff(data) is None
 
 
@@ -186,7 +189,7 @@ def test_any_bytes_can_be_sniffed(data: bytes) -> None:
     assert sniff(data) in {None, *KNOWN}
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tiff", ".webp", ".dcm", ".nii", ".nii.gz"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tiff", ".webp", ".bmp", ".dcm", ".nii", ".nii.gz"])
 @pytest.mark.parametrize("kind", KNOWN)
 def test_name_and_content_must_agree(jail: Jail, suffix: str, kind: str) -> None:
     """A file is read under a suffix of its own format and refused under any other."""
@@ -324,3 +327,62 @@ def test_a_file_that_changes_is_noticed(jail: Jail, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(safe.os, "fstat", smaller)
     with refused("file.changed"):
         jail.read("a.png")
+
+
+def test_files_of_any_size_are_read_in_place(jail: Jail, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slide or a video is known by its place and its SHA-256; what it is said to be is not doubted here."""
+    monkeypatch.setattr(safe, "MAX_FILE_BYTES", 10)
+    for kind in ("slide", "video", "npy"):
+        blob = jail.read_in_place("deep/er/b.png", kind)  # type: ignore[arg-type]
+        assert (blob.path, blob.data, blob.kind) == ("deep/er/b.png", b"", kind)
+        assert blob.place == jail.root / "deep" / "er" / "b.png"
+        assert blob.sha256 == hashlib.sha256(KNOWN["png"]).hexdigest()
+    for path, code in (("../root-not/secret.png", "file.outside_root"), ("none.svs", "file.missing"),
+                       ("deep", "file.not_regular")):  # fmt: skip
+        with refused(code):
+            jail.read_in_place(path, "slide")
+
+
+def test_a_large_file_is_hashed_once(jail: Jail, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SHA-256 of a file in place is taken once a process, and again when the file is another."""
+    hashed: list[int] = []
+    real = hashlib.file_digest
+
+    def counted(handle: io.BufferedReader, name: str) -> object:
+        hashed.append(handle.fileno())
+        return real(handle, name)
+
+    monkeypatch.setattr(safe.hashlib, "file_digest", counted)
+    first = jail.read_in_place("a.png", "slide")
+    assert jail.read_in_place("a.png", "slide").sha256 == first.sha256
+    assert len(hashed) == 1
+    (jail.root / "a.png").write_bytes(KNOWN["webp"])
+    assert jail.read_in_place("a.png", "slide").sha256 == hashlib.sha256(KNOWN["webp"]).hexdigest()
+    assert len(hashed) == 2
+
+
+def test_a_large_file_that_changes_is_noticed(jail: Jail, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is written to while its SHA-256 is taken is refused."""
+    real = hashlib.file_digest
+
+    def slow(handle: io.BufferedReader, name: str) -> object:
+        (jail.root / "a.png").write_bytes(b"shorter")
+        return real(handle, name)
+
+    monkeypatch.setattr(safe.hashlib, "file_digest", slow)
+    with refused("file.changed"):
+        jail.read_in_place("a.png", "slide")
+
+
+def test_a_member_in_place_is_its_copy(jail: Jail) -> None:
+    """A slide in an archive is unpacked to the cache folder under its suffix, which readers of slides go by."""
+    with zipfile.ZipFile(jail.root / "x.zip", "w") as archive:
+        archive.writestr("a/scan.svs", KNOWN["tiff"])
+    cache = jail.root.parent / "cache"
+    blob = Jail(jail.root, cache).read_in_place("x.zip!/a/scan.svs", "slide")
+    assert blob.place is not None
+    assert (blob.place.parent, blob.place.suffix) == (cache, ".svs")
+    assert blob.place.read_bytes() == KNOWN["tiff"]
+    assert blob.sha256 == hashlib.sha256(KNOWN["tiff"]).hexdigest()
+    with refused("archive.needs_cache"):
+        jail.read_in_place("x.zip!/a/scan.svs", "slide")

@@ -14,11 +14,18 @@ from medtrinity25m.description.prose import Prose, joined, listed
 from medtrinity25m.description.region import told_region
 
 
-def local_text(cast: Cast) -> tuple[Prose, dict[int, str]]:
-    """Return the local text, and the part of it that is about each told region."""
+def local_text(cast: Cast, asked: tuple[str, ...] = ()) -> tuple[Prose, dict[int, str]]:
+    """Return the local text, and the part of it that is about each told region.
+
+    `asked` are the experts that looked at the image: where they found nothing, that is said of them and no more.
+    """
     if not cast.scene.rois:
         nothing = Prose().claim("no region of interest", "roi_count", "measured:count", value="0")
-        return nothing.say(" is annotated in this image").sentence(), {}
+        if not asked:
+            return nothing.say(" is annotated in this image").sentence(), {}
+        experts = [Prose().claim(expert, "expert", "metadata:provenance.experts") for expert in asked]
+        looked = Prose(" was located in this image by the expert model" + ("s " if len(asked) > 1 else " "))
+        return nothing.add(looked).add(listed(experts)).sentence(), {}
     told = {index: told_region(cast, index) for index in cast.told}
     opening = _opening(cast) if len(cast.scene.rois) > 1 else Prose()
     return joined([opening, *told.values()]), {index: prose.text for index, prose in told.items()}

@@ -23,8 +23,8 @@ width, height        `1.0`                  mm, µm  `spacing_mm` times the side
 width, height        integer                px      the same without spacing
 roi_count            integer                        number of `rois`
 label_count:LABEL    integer                        number of `rois` with that label
-label, expert,       the column's value             `rois[roi]` (`label` without `roi`: all of them)
-origin, count
+label, expert,       the column's value             `rois[roi]` (`label` without `roi`: all of them; `expert`
+origin, count                                       without `roi`: one of `provenance.experts`)
 ordinal              1 to 5                         place in `rois`, from 1
 size_rank            1 to 3                         place by area, largest first, then by `roi`
 area_share           `1.0`                  %       pixels of mask (of `bbox` without one) over image's
@@ -101,7 +101,7 @@ class MeasuredDescriber:
         if sample.pixels is None:
             raise RefusedError("description.no_pixels", f"{sample.locator} was not decoded; read it first")
         cast = Cast.of(Scene.of(sample), sample)
-        local, texts = local_text(cast)
+        local, texts = local_text(cast, sample.asked)
         relation = relation_text(cast)
         overview = [_kind(sample), _labels(sample)]
         whole = joined([overview[0], _window(sample), _extent(sample), overview[1]])
@@ -124,9 +124,8 @@ class MeasuredDescriber:
 
 
 def _provenance(sample: Sample) -> Provenance:
-    """Return what made the text: this describer, and the experts that found regions."""
-    experts = sorted({roi.expert for roi in sample.rois if roi.expert is not None})
-    return Provenance(describer="measured", experts=tuple(experts), pipeline_version=__version__)
+    """Return what made the text: this describer, and the experts that were asked for regions, in their order."""
+    return Provenance(describer="measured", experts=sample.asked, pipeline_version=__version__)
 
 
 def _kind(sample: Sample) -> Prose:

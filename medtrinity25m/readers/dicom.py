@@ -94,6 +94,10 @@ class DicomFile:
         """Number of frames; 0 for files without pixels."""
         return self.header.frames
 
+    def place(self, index: int) -> str:
+        """Return what names a plane within its file."""
+        return f"frame={index}"
+
     def cost(self, index: int) -> int:
         """Bytes of one plane as uncompressed 8-bit pixels."""
         layout = self._reader(index).layout

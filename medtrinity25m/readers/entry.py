@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from medtrinity25m.errors import RefusedError, located, one_line
@@ -26,6 +26,9 @@ class Entry:
 
     Args:
         body_part: vocabulary id of a DICOM Body Part Examined.
+        more_splits: official splits of further lines about the image; the most guarded one counts.
+        text: what was published with the image: a report, a caption, questions and answers.
+        frame_labels: labels of one plane of the file only, by its index.
         marks: marks on the file; on its only plane, or files of as many planes.
         frame_marks: marks on one plane of the file only, by its index.
         places: positions of its planes in a series that may lie in many files.
@@ -42,14 +45,44 @@ class Entry:
     patient: str | None = None
     study: str | None = None
     split: str | None = None
+    more_splits: tuple[str, ...] = ()
     view: str | None = None
     laterality: str | None = None
+    text: str | None = None
     marks: tuple[Mark, ...] = ()
+    frame_labels: dict[int, tuple[str, ...]] = field(default_factory=dict)
     frame_marks: dict[int, tuple[Mark, ...]] = field(default_factory=dict)
     places: dict[int, int] = field(default_factory=dict)
     drawn_size: tuple[int, int] | None = None
     uid: str | None = None
     container: str | None = None
+
+    def joined_to(self, first: Entry) -> Entry:
+        """Return one entry for two lines about the same image; what is said once is kept from the first."""
+        texts = dict.fromkeys(text for text in (first.text, self.text) if text is not None)
+        return replace(
+            first,
+            labels=tuple(dict.fromkeys((*first.labels, *self.labels))),
+            marks=(*first.marks, *(mark for mark in self.marks if mark not in first.marks)),
+            text="\n".join(texts) or None,
+            modality=_agreed(first.modality, self.modality),
+            split=first.split or self.split,
+            more_splits=_more(first, self),
+            view=first.view or self.view,
+            laterality=first.laterality or self.laterality,
+        )
+
+
+def _more(first: Entry, second: Entry) -> tuple[str, ...]:
+    """Return the splits of two entries beside the first one: questions for training and for testing ask about it."""
+    said = (first.split, second.split, *first.more_splits, *second.more_splits)
+    return tuple(dict.fromkeys(split for split in said if split is not None))[1:]
+
+
+def _agreed(one: str | None, other: str | None) -> str | None:
+    """Return the word both say, or the only one said; two words that differ are no modality together."""
+    words = dict.fromkeys(word for word in (one, other) if word is not None)
+    return " and ".join(words) or None
 
 
 @dataclass(frozen=True)
@@ -76,7 +109,9 @@ class Listing:
     entries: list[Entry] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
-    """Annotation files: masks, tables, COCO JSON, SEG."""
+    """Annotation files: masks, tables, COCO JSON, SEG; and archives."""
+    members: list[str] = field(default_factory=list)
+    """Files in archives: each must be an entry, a refusal or used, like a file below the root."""
 
 
 def mask_mark(source: Source, layout: Masks, path: str, region: str | None) -> FileMark:

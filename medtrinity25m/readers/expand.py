@@ -15,11 +15,11 @@ from medtrinity25m.readers.dicom import DicomFile
 from medtrinity25m.readers.entry import Entry, Refusal
 from medtrinity25m.readers.naming import Naming
 from medtrinity25m.readers.nifti import NiftiFile
-from medtrinity25m.readers.open import ImageFile, open_image
+from medtrinity25m.readers.open import ImageFile, open_image, read_blob
 from medtrinity25m.readers.presence import mark_areas
 from medtrinity25m.readers.record import FileMark, Mark, Record
 from medtrinity25m.readers.safe import Blob, Jail
-from medtrinity25m.registry import Meaning, Source, Split, vocabulary
+from medtrinity25m.registry import EVALUATION_FIRST, Meaning, Source, Split, vocabulary
 from medtrinity25m.triplet import Side, View
 
 VIEW_WORDS: dict[str, View] = {
@@ -49,7 +49,7 @@ class Expand:
 
     def _records(self, entry: Entry) -> list[Record]:
         source = self.source
-        blob = self.jail.read(entry.path)
+        blob = read_blob(self.jail, entry.path, source)
         naming = Naming(source, self.jail)
         said = naming.image((*entry.labels, *entry.organs))
         organs = _unique(_place(source.organs, entry.body_part), *(meaning.organs for meaning in said))
@@ -64,11 +64,12 @@ class Expand:
         return [
             Record(
                 **base,
-                **self._terms(organs, said, areas[index]),
+                **self._terms(organs, (*said, *naming.image(entry.frame_labels.get(index, ()))), areas[index]),
                 **self._names(entry, blob, file, index),
                 index=index,
                 marks=_marks_of(index, marks, by_frame, file),
                 drawn_size=entry.drawn_size,
+                stack=stack_of(entry, source, self.key) if index in entry.places else None,
                 slice_index=entry.places.get(index, index if file.count > 1 else None),
                 cost=file.cost(index),
             )
@@ -90,25 +91,26 @@ class Expand:
             "patient": patient,
             "study": study,
             "group": patient or study or key.pseudonym("file", source.id, entry.container or entry.path),
-            "official": self._official(entry.split),
+            "official": self._official(entry),
+            "text": entry.text,
         }
 
     def _names(self, entry: Entry, blob: Blob, file: ImageFile, index: int) -> dict[str, str]:
-        part = {"dicom": "frame", "nifti": self.source.slices.axis, "nifti_gz": self.source.slices.axis}.get(
-            blob.kind, "page"
-        )
         name = entry.uid or entry.path
-        locator = name if file.count == 1 else f"{name}#{part}={index}"
+        alone = file.count == 1 and blob.kind not in ("slide", "video")  # a tile is no slide, even the only one
+        locator = name if alone else f"{name}#{file.place(index)}"
         return {"locator": locator, "id": self.key.row_id(self.source.id, entry.container or name, locator)}
 
-    def _official(self, raw: str | None) -> Split | None:
-        if raw is None:
-            return None
-        split = self.source.split(raw)
-        if split is None:
-            why = f"split {raw!r} is not train, validation or test; say in [splits] of {self.source.id} which it is"
-            raise RefusedError("split.unknown", why)
-        return split
+    def _official(self, entry: Entry) -> Split | None:
+        """Return the split the source gives an image: the most guarded of several."""
+        found = set()
+        for raw in (entry.split, *entry.more_splits):
+            split = None if raw is None else self.source.split(raw)
+            if raw is not None and split is None:
+                why = f"split {raw!r} is not train, validation or test; say in [splits] of {self.source.id} which it is"
+                raise RefusedError("split.unknown", why)
+            found.add(split)
+        return next((split for split in EVALUATION_FIRST if split in found), None)
 
     def _modality(self, entry: Entry, file: ImageFile) -> str:
         """Return the modality of the DICOM header, else of the entry, else of the source."""
@@ -121,7 +123,7 @@ class Expand:
                 raise RefusedError("modality.unsupported", why)
             return found
         word = entry.modality or self.source.modality
-        found = None if word is None else modalities.find(word) or modalities.from_dicom(word)
+        found = None if word is None else self.source.modality_of(word)
         if found is None:
             why = f"{entry.path}: modality {word!r} is not known; set modality in the TOML of {self.source.id}"
             raise RefusedError("modality.unknown", why)
@@ -136,7 +138,8 @@ class Expand:
             diseases = tuple(word for word in self.source.diseases if word in disease_words)
         healthy = any(meaning.healthy for meaning in said) or self.source.diseases == ("none",)
         primary = diseases[0] if diseases else "none" if healthy else "unknown"
-        organs = _unique(organs, tuple(label for label in marked if label in anatomy))
+        spoken = (meaning.organs for meaning in said)
+        organs = _unique(organs, *spoken, tuple(label for label in marked if label in anatomy))
         return {"organs": organs, "diseases": diseases, "disease": primary}
 
     def _keep(self, count: int, areas: list[dict[str, int]]) -> list[int]:
@@ -152,6 +155,11 @@ class Expand:
                 return list(range(0, count, rule.step))
             case "all":
                 return list(range(count))
+
+
+def stack_of(entry: Entry, source: Source, key: Key) -> str:
+    """Return the pseudonym of the series an entry's planes belong to."""
+    return key.pseudonym("stack", source.id, entry.container or entry.path)
 
 
 def _marks_of(

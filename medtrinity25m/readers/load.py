@@ -13,12 +13,16 @@ from medtrinity25m.errors import RefusedError, located
 from medtrinity25m.readers.dicom import DicomFile
 from medtrinity25m.readers.dicom_masks import closed_contours
 from medtrinity25m.readers.marks import MaskCache, annotate
-from medtrinity25m.readers.open import ImageFile, open_image
+from medtrinity25m.readers.nifti import NiftiFile
+from medtrinity25m.readers.open import ImageFile, open_image, read_blob
 from medtrinity25m.readers.record import Plane, Record
 from medtrinity25m.readers.safe import Jail
-from medtrinity25m.registry import Source
-from medtrinity25m.triplet import Sample
+from medtrinity25m.registry import RESERVED, Source
+from medtrinity25m.roi.drawn_boxes import drawn_boxes
+from medtrinity25m.triplet import Annotation, Sample, VolumePlace
 
+UNSPECIFIED = "unspecified"  # the label of a box that is drawn into an image nothing else speaks of
+STACK = "stack:"  # before the pseudonym of a series, in the place of a volume's path
 MASK_CACHE_BYTES = 512 << 20  # one whole-body label volume of int16
 
 
@@ -50,6 +54,8 @@ class Loader:
         overlay = partial(_region, file, record.index) if isinstance(file, DicomFile) else None
         drawn_on = _drawn_on(record, plane)
         marks = annotate(record.marks, drawn_on, self.jail, self._masks, axis=self.source.slices.axis, overlay=overlay)
+        if not marks and self.source.drawn_boxes is not None:
+            marks = _drawn(record, plane)
         return self.bare(record).with_(
             view=record.view or plane.view,
             laterality=record.laterality or plane.laterality,
@@ -61,15 +67,16 @@ class Loader:
             values=plane.values,
             values_unit=plane.values_unit,
             annotations=marks,
+            place=_place(record, file),
         )
 
     def _file(self, record: Record) -> ImageFile:
         if self._open is not None and self._open[0] == record.path:
             return self._open[1]
-        blob = self.jail.read(record.path)
+        blob = read_blob(self.jail, record.path, self.source)
         if blob.sha256 != record.sha256:
             raise RefusedError("file.changed", f"{record.path} is not what it was when the plan was made; build anew")
-        self._open = (record.path, open_image(blob, self.source, record.organs))
+        self._open = (record.path, open_image(blob, self.source, record.organs, record.modality))
         return self._open[1]
 
     def bare(self, record: Record) -> Sample:
@@ -85,10 +92,29 @@ class Loader:
             organs=record.organs,
             diseases=record.diseases,
             disease=record.disease,
+            reference_text=record.text,
             patient=record.patient,
             study=record.study,
             slice_index=record.slice_index,
         )
+
+
+def _drawn(record: Record, plane: Plane) -> tuple[Annotation, ...]:
+    """Return the boxes somebody drew into the pixels, called by the image's disease where one is known."""
+    label = UNSPECIFIED if record.disease in RESERVED else record.disease
+    return tuple(
+        Annotation(label=label, box=(float(x0), float(y0), float(x1), float(y1)))
+        for x0, y0, x1, y1 in drawn_boxes(plane.pixels)
+    )
+
+
+def _place(record: Record, file: ImageFile) -> VolumePlace | None:
+    """Return which volume a plane is cut from; None for a picture that stands alone."""
+    if isinstance(file, NiftiFile) and file.count > 1:
+        return VolumePlace(volume=record.path, index=record.index)
+    if record.stack is not None and record.slice_index is not None:
+        return VolumePlace(volume=STACK + record.stack, index=record.slice_index)
+    return None
 
 
 def _drawn_on(record: Record, plane: Plane) -> Plane:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtrinity25m.errors import ConfigError, RefusedError
+from medtrinity25m.readers.arrays import ArrayFile
 from medtrinity25m.readers.dicom import DicomFile
 from medtrinity25m.readers.nifti import Axis, NiftiFile
 from medtrinity25m.readers.raster import RasterFile, orient_array, orient_point
@@ -27,7 +28,8 @@ from medtrinity25m.readers.safe import Jail
 from medtrinity25m.triplet import Annotation
 
 Mask = NDArray[np.bool_]
-MaskFile = RasterFile | NiftiFile | DicomFile
+PlainMask = RasterFile | NiftiFile | ArrayFile
+MaskFile = PlainMask | DicomFile
 
 LIGHT = 128  # middle of 8 bits: lossy codecs leave low values around a region and high ones inside
 _CODE_BITS = 5  # of each character of a compressed COCO run length, after 48 is taken off
@@ -63,6 +65,10 @@ class MaskCache:
             case "nifti" | "nifti_gz":
                 file = NiftiFile(blob.data, blob.path, axis)
                 size = file.nbytes
+            case "npy":
+                file, size = ArrayFile(blob), len(blob.data)
+            case "slide" | "video":
+                raise RefusedError("mask.format", f"mask {mark.path} is a {blob.kind}; export it as images")
             case _:
                 file, size = RasterFile(blob.data, blob.path, blob.kind), len(blob.data)
         self._keep(key, file, size)
@@ -301,13 +307,13 @@ def _from_file(mark: FileMark, plane: Plane, jail: Jail, cache: MaskCache, axis:
     return _region(_label(mark), labels != 0)
 
 
-def _upright(file: RasterFile | NiftiFile, mark: FileMark, plane: Plane) -> NDArray[np.int32]:
+def _upright(file: PlainMask, mark: FileMark, plane: Plane) -> NDArray[np.int32]:
     """Return the values of a mask in the orientation of the image; pages of one mark fill each other's zeros."""
     united: NDArray[np.int32] | None = None
     for index in mark.index:
         if not 0 <= index < file.count:
             raise RefusedError("mask.index", f"mask {mark.path} has {file.count} planes; {index} is asked for")
-        labels = file.labels(index)
+        labels = plane_labels(file, mark, index)
         own = file.orientation(index) if isinstance(file, RasterFile) else 1
         if own == 1 and labels.shape != _stored(plane) and labels.shape == _shape(plane):
             turn = 1  # it fits the image as shown only, so it was drawn on that
@@ -321,7 +327,16 @@ def _upright(file: RasterFile | NiftiFile, mark: FileMark, plane: Plane) -> NDAr
     return without_loss(file, mark, united)
 
 
-def without_loss(file: RasterFile | NiftiFile, mark: FileMark, labels: NDArray[np.int32]) -> NDArray[np.int32]:
+def plane_labels(file: PlainMask, mark: FileMark, index: int) -> NDArray[np.int32]:
+    """Return the values of one plane of a mask, (H, W); refuses `mask.format` for a channel of a file without any."""
+    if isinstance(file, ArrayFile):
+        return file.labels(index, mark.channel)
+    if mark.channel is not None:
+        raise RefusedError("mask.format", f"mask {mark.path} is no array, so it has no channel {mark.channel}")
+    return file.labels(index)
+
+
+def without_loss(file: PlainMask, mark: FileMark, labels: NDArray[np.int32]) -> NDArray[np.int32]:
     """Return the values of a mask; of one that was compressed with loss, whether they are light.
 
     Raises:

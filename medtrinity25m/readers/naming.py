@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -52,7 +51,7 @@ class Naming:
 
     def _named(self, mark: Mark, said: tuple[Meaning, ...]) -> Mark | None:
         if isinstance(mark, FileMark):
-            mark = mark.with_(sha256=hashlib.sha256(self.jail.read_bytes(mark.path)).hexdigest())
+            mark = mark.with_(sha256=self.jail.digest(mark.path))
             if mark.mask_kind == "classes":
                 return mark.with_(labels=self._values(mark))
         label = self._region(mark.label, said)

@@ -115,6 +115,10 @@ class NiftiFile:
         """Bytes of voxels held in memory."""
         return int(self._flat.nbytes)
 
+    def place(self, index: int) -> str:
+        """Return what names a plane within its file."""
+        return f"{self._axis}={index}"
+
     def cost(self, index: int) -> int:
         """Return an upper bound of the bytes the encoded slice takes; the same for every slice."""
         height, width = self._show(self._array, index).shape[:2]
@@ -159,6 +163,21 @@ class NiftiFile:
     def label_areas(self) -> list[dict[int, int]]:
         """Return, slice by slice, each label value (0 too) with the pixels it covers; raises as `labels` does."""
         return self._areas
+
+    def volume(self) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Return the scaled voxels, (X, Y, Z) float32 in canonical RAS+ order, and their affine in millimetres.
+
+        Raises:
+            RefusedError: `nifti.datatype` for RGB voxels, which are no measurement.
+        """
+        if self._array.ndim == 4:
+            raise RefusedError("nifti.datatype", f"{self._path} has RGB voxels; an expert needs one value a voxel")
+        return _float32(self._scale(self._array)), self._affine
+
+    def planes_of(self, voxels: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return a mask on the grid of `volume` as (count, H, W), plane by plane as `plane` shows them."""
+        stacked = np.moveaxis(voxels, _ALONG[self._axis], 0)
+        return stacked[:, ::-1, ::-1].swapaxes(1, 2)
 
     def same_grid(self, other: NiftiFile) -> bool:
         """Say whether both volumes, turned to canonical orientation, have equal shapes and their voxels coincide.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from medtrinity25m.errors import RefusedError
-from medtrinity25m.readers.marks import without_loss
+from medtrinity25m.readers.arrays import ArrayFile, count_values, mask_array
+from medtrinity25m.readers.marks import plane_labels, without_loss
 from medtrinity25m.readers.nifti import NiftiFile
 from medtrinity25m.readers.open import ImageFile
 from medtrinity25m.readers.raster import RasterFile
@@ -63,15 +61,15 @@ def _in_file(mark: FileMark, file: ImageFile, jail: Jail, source: Source) -> Are
         return [_named(mark, areas) for areas in labels.label_areas()]
     if blob.kind == "dicom":
         raise RefusedError("mask.format", f"{mark.path} is DICOM; use the dicom_tree layout for SEG and RTSTRUCT")
-    pages = RasterFile(blob.data, blob.path, blob.kind)
+    if blob.kind == "slide" or blob.kind == "video":
+        raise RefusedError("mask.format", f"{mark.path} is a {blob.kind}; export it as images")
+    pages = mask_array(blob) if blob.kind == "npy" else RasterFile(blob.data, blob.path, blob.kind)
     if pages.count != file.count:
         raise RefusedError("mask.size_mismatch", f"{mark.path} has {pages.count} pages, its image {file.count}")
-    return [_named(mark, _value_areas(without_loss(pages, mark, pages.labels(page)))) for page in range(pages.count)]
-
-
-def _value_areas(labels: NDArray[np.int32]) -> dict[int, int]:
-    values, pixels = np.unique(labels, return_counts=True)
-    return {int(value): int(count) for value, count in zip(values, pixels, strict=True)}
+    if isinstance(pages, ArrayFile):
+        return [_named(mark, areas) for areas in pages.label_areas(mark.channel)]
+    planes = (without_loss(pages, mark, plane_labels(pages, mark, page)) for page in range(pages.count))
+    return [_named(mark, count_values(labels)) for labels in planes]
 
 
 def _named(mark: FileMark, areas: dict[int, int]) -> dict[str, int]:

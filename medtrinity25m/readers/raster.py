@@ -1,4 +1,4 @@
-"""PNG, JPEG, TIFF and WebP: pixels for display, raw values for masks, and the file itself where it may ship as is.
+"""PNG, JPEG, TIFF, WebP and BMP: pixels for display, raw values for masks, and the file itself where it may ship as is.
 
 An 8-bit, single-image PNG or JPEG that is upright and holds nothing behind its end passes through byte for byte;
 everything else becomes pixels. Print resolutions (pHYs, XResolution) and the micron calibrations of microscope
@@ -29,6 +29,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -37,6 +38,7 @@ from PIL import Image, UnidentifiedImageError
 
 from medtrinity25m.errors import RefusedError
 from medtrinity25m.readers import raster_header
+from medtrinity25m.readers.bitmap import read_bitmap
 from medtrinity25m.readers.raster_header import Page, RasterKind
 from medtrinity25m.readers.record import Plane
 from medtrinity25m.readers.window import explicit_window, percentile_window, show
@@ -85,7 +87,7 @@ def orient_point(x: float, y: float, width: float, height: float, orientation: i
 
 
 class RasterFile:
-    """An opened PNG, JPEG, TIFF or WebP file.
+    """An opened PNG, JPEG, TIFF, WebP or BMP file.
 
     Args:
         data: the file's bytes; `path` is for messages, `kind` the format `safe.sniff` found.
@@ -93,6 +95,8 @@ class RasterFile:
             means the 0.5th to 99.5th percentile of the page, since no raster format states a window or HU.
         spacing_mm: (row, column) spacing of the stored image where the source knows it, passed on; its two
             numbers change places with the sides of an image that EXIF turns.
+        rescale: (slope, intercept) from the numbers of a 16-bit image to HU, which the source states; `window` may
+            then be a preset, and `values` of a plane are filled.
 
     Attributes:
         count: pages of a TIFF (reduced copies and masks of other pages apart), frames of an animation, else 1.
@@ -109,9 +113,11 @@ class RasterFile:
         kind: RasterKind,
         window: WindowRule = "header",
         spacing_mm: tuple[float, float] | None = None,
+        rescale: tuple[float, float] | None = None,
     ) -> None:
         self._data, self._path, self._kind = data, path, kind
-        self._window = None if isinstance(window, str) else explicit_window(window)
+        self._window = None if isinstance(window, str) and rescale is None else explicit_window(window)
+        self._rescale = rescale
         self._spacing_mm = spacing_mm
         self._header = raster_header.read_header(data, path, kind)
         self.count = len(self._header.pages)
@@ -128,6 +134,10 @@ class RasterFile:
     def _orientation(self, image: Image.Image) -> int | None:
         return _exif_orientation(image) if self._may_turn else 1
 
+    def place(self, index: int) -> str:
+        """Return what names a plane within its file."""
+        return f"page={index}"
+
     def cost(self, page: int) -> int:
         """Return an upper bound of the bytes the encoded image takes."""
         head = self._header.pages[page]
@@ -136,10 +146,13 @@ class RasterFile:
     def plane(self, page: int = 0) -> Plane:
         """Return one page, upright: (H, W) grey or (H, W, 3) RGB; `window` is None for samples of 8 bits or fewer."""
         samples, orientation = self._samples(page, colours=True)
-        pixels, window = self._show(page, samples)
+        values = self._rescaled(samples)
+        pixels, window = self._show(page, samples if values is None else values)
         spacing = self._spacing_mm
         return Plane(
             pixels=orient_array(pixels, orientation),
+            values=None if values is None else orient_array(values, orientation),
+            values_unit=None if values is None else "HU",
             encoded=self._data if self._passes else None,
             spacing_mm=spacing[::-1] if spacing and orientation >= 5 else spacing,
             window=window,
@@ -171,6 +184,8 @@ class RasterFile:
 
     def orientation(self, page: int = 0) -> int:
         """Return the EXIF orientation (1–8) of a page; 1 where the file says none, or none that is valid."""
+        if self._kind == "bmp":  # has no room for one
+            return 1
         head = self._header.pages[page]
         return _valid(head.orientation) if self._deep(head) else self._orientation(self._open(page)) or 1
 
@@ -182,6 +197,13 @@ class RasterFile:
             return samples.astype(np.uint8) * np.uint8(255), None
         window = self._window or percentile_window(samples)
         return show(samples, window), window
+
+    def _rescaled(self, samples: NDArray[Any]) -> NDArray[np.float32] | None:
+        """Return what the stored numbers of a deep gray image mean, (H, W), where the source says it."""
+        if self._rescale is None or samples.ndim != 2 or samples.dtype in (np.uint8, np.bool_):
+            return None
+        slope, intercept = self._rescale
+        return (samples * np.float64(slope) + intercept).astype(np.float32)
 
     def _halved(self, page: int, samples: NDArray[Any]) -> bool:
         """Say whether Pillow gave the high byte of 16-bit samples."""
@@ -195,6 +217,8 @@ class RasterFile:
         head = self._header.pages[page]
         if self._kind == "png":
             raster_header.check_rows(self._header, self._path)
+        if self._kind == "bmp":
+            return self._bitmap(colours), 1
         if self._deep(head):
             return self._deep_tiff(head), _valid(head.orientation)
         image = self._open(page)
@@ -242,6 +266,12 @@ class RasterFile:
         if head.photometric == 0:
             samples = ~samples if samples.dtype.kind in "iu" else -samples
         return samples
+
+    def _bitmap(self, colours: bool) -> NDArray[np.uint8]:
+        """Return the samples of a bitmap."""
+        bitmap = read_bitmap(self._data, self._path)
+        numbers = bitmap.bits <= 8 and not colours
+        return self._attempt("raster.corrupt", partial(bitmap.indices if numbers else bitmap.colors, self._data))
 
     def _open(self, page: int) -> Image.Image:
         """Return Pillow's image at a page, not decoded yet; the last image is kept, since pages follow each other.

@@ -1,4 +1,4 @@
-"""What a PNG, JPEG, TIFF or WebP file claims, checked against its bytes before any pixel is decoded.
+"""What a PNG, JPEG, TIFF, WebP or BMP file claims, checked against its bytes before any pixel is decoded.
 
 Walks the file's own structure (chunks, segments, directories) and returns the size of every page. Afterwards
 it is known that no page asks for more memory than allowed, that the file reaches its end marker, that every
@@ -22,9 +22,10 @@ import numpy as np
 from isal import isal_zlib
 
 from medtrinity25m.errors import RefusedError
+from medtrinity25m.readers.bitmap import read_bitmap
 from medtrinity25m.readers.safe import Damage
 
-RasterKind = Literal["png", "jpeg", "tiff", "webp"]
+RasterKind = Literal["png", "jpeg", "tiff", "webp", "bmp"]
 Stream = tuple[int, int, tuple[memoryview, ...]]
 """Width, height and compressed parts of one PNG image: the still one, or a frame of an animation."""
 
@@ -90,7 +91,7 @@ def read_header(data: bytes, path: str, kind: RasterKind) -> Header:
         RefusedError: `raster.truncated` (ends early), `raster.corrupt` (contradicts itself, wrong CRC),
             `raster.too_large` (over `MAX_PAGE_BYTES`, `MAX_PIXELS` or `MAX_PAGES`).
     """
-    reader = {"png": _png, "jpeg": _jpeg, "tiff": _tiff, "webp": _webp}[kind]
+    reader = {"png": _png, "jpeg": _jpeg, "tiff": _tiff, "webp": _webp, "bmp": _bmp}[kind]
     try:
         header = reader(data, path)
     except (struct.error, IndexError, OverflowError):  # a field lies behind the end of the file
@@ -286,6 +287,11 @@ def _webp(data: bytes, path: str) -> Header:
     lossy = data.find(b"VP8 ", 12, size) >= 0  # frames of an animation hold theirs inside
     trailing = bool(data[size:].strip(b"\0"))
     return Header((Page(width, height, 8, 4),) * pages, trailing=trailing, lossy=lossy)
+
+
+def _bmp(data: bytes, path: str) -> Header:
+    bitmap = read_bitmap(data, path)
+    return Header((Page(bitmap.width, bitmap.height, min(bitmap.bits, 8), max(bitmap.bits // 8, 1)),))
 
 
 def _tiff(data: bytes, path: str) -> Header:

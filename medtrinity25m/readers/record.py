@@ -49,7 +49,7 @@ class RleMark(Frozen):
 
 
 class FileMark(Frozen):
-    """A mask that lies in a file: an image, a NIfTI label volume, or frames of a DICOM SEG.
+    """A mask that lies in a file: an image, a NIfTI label volume, a NumPy array, or frames of a DICOM SEG.
 
     `labels` maps the decimal value of a pixel to the vocabulary ids of the regions it belongs to, for `classes`;
     `label` is the one label of the other kinds. `index` holds the page, slice or frames to read (several frames of
@@ -64,6 +64,8 @@ class FileMark(Frozen):
     label: str | None = None
     labels: dict[str, tuple[str, ...]] = {}
     index: tuple[int, ...] = (0,)
+    channel: int | None = None
+    """Channel of a stack of arrays with one instance map a channel."""
 
 
 class OverlayMark(Frozen):
@@ -97,6 +99,10 @@ class Record(Frozen):
     patient: str | None = None
     study: str | None = None
     slice_index: int | None = None
+    stack: str | None = None
+    """Pseudonym of the series a plane belongs to, where that lies in many files or frames."""
+    text: str | None = None
+    """What was published with the image, word for word."""
     marks: tuple[Mark, ...] = ()
     drawn_size: tuple[int, int] | None = None
     """(height, width) of the image that boxes and outlines were drawn on, where the annotation says it."""

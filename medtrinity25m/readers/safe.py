@@ -1,10 +1,15 @@
 """The one door for files from outside: path jail, magic bytes, size caps, complete decompression.
 
 Out of the door come bytes with their SHA-256 and the format they really have, or a `RefusedError` whose code
-starts with `file.`; never a half-read file.
+starts with `file.` or `archive.`; never a half-read file. A file inside an archive or a table has the address
+`container!/member` (see `members`) and is treated like any other.
 
-**Why** the file's name must agree with its content: a `.png` that holds a DICOM file or a web page is the
-commonest sign of a broken download, and which of the two is meant cannot be known here.
+**Why**
+
+- *The file's name must agree with its content*: a `.png` that holds a DICOM file or a web page is the commonest sign
+  of a broken download, and which of the two is meant cannot be known here.
+- *Arrays, slides and videos are read in place*: they are larger than a worker's memory. Their SHA-256 is taken once a
+  process, again when size, time or inode say that the file is another.
 """
 
 from __future__ import annotations
@@ -14,40 +19,52 @@ import os
 import stat
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from isal import isal_zlib
 
 from medtrinity25m.errors import ConfigError, RefusedError
+from medtrinity25m.readers import members
+from medtrinity25m.readers.container import Container, Members, Recent, Stamp
 from medtrinity25m.triplet import Frozen
 
-FileKind = Literal["png", "jpeg", "tiff", "webp", "dicom", "nifti", "nifti_gz"]
+FileKind = Literal["png", "jpeg", "tiff", "webp", "bmp", "dicom", "nifti", "nifti_gz", "npy", "slide", "video"]
+InPlace = Literal["npy", "slide", "video"]
 
 MAX_FILE_BYTES = 4 << 30  # larger than any single-file series or whole-body volume in the public collections
 MAX_DECODED_BYTES = 2 << 30  # 1024 x 1024 x 1024 voxels of int16: what one worker may hold
+ARRAY_BYTES = 256 << 20  # of an array in an archive, held in memory; a larger one is unpacked to the cache folder
 GZIP_MAX_RATIO = 1032  # deflate cannot expand further (RFC 1951: 258 bytes from two bits), so no honest file does
+NUMPY = b"\x93NUMPY"
+BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # bytes of the versions of the header, which is the next field
 # the stub of isal calls the class an instance
 Damage: type[Exception] = isal_zlib.IsalError  # type: ignore[assignment]
 JUNK = ("Thumbs.db", "desktop.ini", ".DS_Store")  # written by desktops into every folder they show
 
 _SUFFIXES: dict[str, FileKind] = {
     ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".jpe": "jpeg", ".tif": "tiff", ".tiff": "tiff",
-    ".webp": "webp", ".dcm": "dicom", ".dicom": "dicom", ".nii": "nifti", ".nii.gz": "nifti_gz",
+    ".webp": "webp", ".bmp": "bmp", ".npy": "npy", ".dcm": "dicom", ".dicom": "dicom",
+    ".nii": "nifti", ".nii.gz": "nifti_gz",
 }  # fmt: skip
 _FOREIGN = {
-    b"GIF8": "GIF", b"BM": "BMP", b"%PDF": "PDF", b"PK\x03\x04": "ZIP", b"NRRD": "NRRD", b"\x89HDF": "HDF5",
+    b"GIF8": "GIF", b"%PDF": "PDF", b"PK\x03\x04": "ZIP", b"NRRD": "NRRD", b"\x89HDF": "HDF5",
     b"<": "HTML, XML or SVG", b"{": "JSON", b"\x1f\x8b": "gzip (not of a NIfTI volume)", b"ustar": "tar",
 }  # fmt: skip
 
 
 class Blob(Frozen):
-    """A file's whole content, its SHA-256 in hex, and the format its first bytes show."""
+    """A file's whole content, its SHA-256 in hex, and the format its first bytes show.
+
+    `place` is where a file lies that is read there; then `data` is empty.
+    """
 
     path: str
     data: bytes
     sha256: str
     kind: FileKind
+    place: Path | None = None
 
 
 class Jail:
@@ -55,10 +72,12 @@ class Jail:
 
     Args:
         root: the folder a source was unpacked to. It may itself be a link; what it holds may not lead out.
+        cache: the folder that compressed tar archives and large members are unpacked to; made when it is needed.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, cache: Path | None = None) -> None:
         self.root = root.resolve()
+        self.cache = None if cache is None else cache.absolute()
         if not self.root.is_dir():
             raise ConfigError(f"{root} is not a folder; give the folder the source was unpacked to")
 
@@ -68,15 +87,94 @@ class Jail:
 
     def _walk(self, folder: Path) -> Iterator[str]:
         for entry in os.scandir(folder):
-            if entry.name in JUNK or entry.name.startswith("._"):
+            if _is_junk(entry.name):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 yield from self._walk(Path(entry.path))
             else:
                 yield Path(entry.path).relative_to(self.root).as_posix()
 
+    def members(self, container: str) -> Members:
+        """Return what an archive below the root holds, desktop junk left out.
+
+        Raises:
+            RefusedError: `archive.damaged`, `archive.unsupported`, `archive.needs_cache`, `archive.too_large`, and
+                what `locate` raises.
+        """
+        found = self._container(container).members()
+        return Members(
+            tuple(address for address in found.addresses if not _is_junk(address)),
+            tuple((address, refusal) for address, refusal in found.refused if not _is_junk(address)),
+        )
+
     def locate(self, path: str) -> Path:
-        """Return the real place of a relative path, or refuse what leads outside or is no regular file."""
+        """Return the real place of a file, of a member the place of its container; refuses what is not there.
+
+        Refused is also what leads outside the root, and what is no regular file.
+        """
+        inside = members.split(path)
+        if inside is None:
+            return self._locate(path)
+        container = self._container(inside[0])
+        container.check(inside[1])
+        return container.place
+
+    def read_bytes(self, path: str) -> bytes:
+        """Return the whole content of one file or member under the size cap."""
+        inside = members.split(path)
+        return self._read_file(path) if inside is None else self._container(inside[0]).read(inside[1])
+
+    def read(self, path: str) -> Blob:
+        """Return one image file, its format known from its content and confirmed by its name.
+
+        An array (`.npy`, a member of an `.npz`) is read in place if it is a file or larger than `ARRAY_BYTES`.
+        """
+        return self._array(path) if _is_array(path) else _blob(path, self.read_bytes(path))
+
+    def read_in_place(self, path: str, kind: InPlace) -> Blob:
+        """Return a file of any size by its place; of a member, by that of its copy in the cache folder."""
+        inside = members.split(path)
+        place = self._locate(path) if inside is None else self._container(inside[0]).extract(inside[1])
+        try:
+            return Blob(path=path, data=b"", sha256=_digest(Stamp.of(place)), kind=kind, place=place)
+        except OSError as error:
+            raise RefusedError("file.unreadable", f"{path}: {error.strerror}") from None
+
+    def digest(self, path: str) -> str:
+        """Return the SHA-256 in hex of a file or member; an array of any size is not held in memory for it."""
+        if _is_array(path):
+            return self.read(path).sha256
+        return hashlib.sha256(self.read_bytes(path)).hexdigest()
+
+    def head(self, path: str, size: int) -> bytes:
+        """Return the first bytes of a file or member, at most 4 MiB, with nothing checked."""
+        inside = members.split(path)
+        if inside is not None:
+            return self._container(inside[0]).head(inside[1], size)
+        try:
+            with self._locate(path).open("rb") as handle:
+                return handle.read(size)
+        except OSError as error:
+            raise RefusedError("file.unreadable", f"{path}: {error.strerror}") from None
+
+    def _container(self, path: str) -> Container:
+        return members.open_container(path, self._locate(path), self.cache)
+
+    def _array(self, path: str) -> Blob:
+        """Return an array, which must start as one."""
+        inside = members.split(path)
+        if inside is not None and (container := self._container(inside[0])).size(inside[1]) <= ARRAY_BYTES:
+            stamp = Stamp.of(container.place)
+            blob = _ARRAYS.get((stamp, path), lambda: _held(path, container.read(inside[1])))
+            start = blob.data[:8]
+        else:
+            blob = self.read_in_place(path, "npy")
+            start = b"" if blob.place is None else _start(blob.place)
+        if not start.startswith(NUMPY):
+            raise RefusedError("file.magic_mismatch", f"{path} is named as an array but holds none; fetch it again")
+        return blob
+
+    def _locate(self, path: str) -> Path:
         if "\0" in path or PurePosixPath(path).is_absolute():
             raise RefusedError("file.outside_root", f"{path!r} is not a path relative to the source's folder")
         try:
@@ -92,9 +190,8 @@ class Jail:
             raise RefusedError("file.not_regular", f"{path} is a folder, a link to one, a device or a pipe")
         return real
 
-    def read_bytes(self, path: str) -> bytes:
-        """Return the whole content of one file under the size cap."""
-        real = self.locate(path)
+    def _read_file(self, path: str) -> bytes:
+        real = self._locate(path)
         try:
             with real.open("rb") as handle:
                 size = os.fstat(handle.fileno()).st_size
@@ -109,10 +206,43 @@ class Jail:
             )
         return data
 
-    def read(self, path: str) -> Blob:
-        """Return one image file, its format known from its content and confirmed by its name."""
-        data = self.read_bytes(path)
-        return Blob(path=path, data=data, sha256=hashlib.sha256(data).hexdigest(), kind=_agreed_kind(path, data))
+
+_ARRAYS: Recent[Blob] = Recent(ARRAY_BYTES)
+
+
+def _is_array(path: str) -> bool:
+    """Say whether a name claims a NumPy array: a file, or a member of an `.npz`."""
+    inside = members.split(path)
+    return claimed_kind(path) == "npy" or (inside is not None and inside[0].casefold().endswith(".npz"))
+
+
+def _is_junk(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return name in JUNK or name.startswith("._")
+
+
+def _blob(path: str, data: bytes) -> Blob:
+    return Blob(path=path, data=data, sha256=hashlib.sha256(data).hexdigest(), kind=_agreed_kind(path, data))
+
+
+def _held(path: str, data: bytes) -> tuple[Blob, int]:
+    return _blob(path, data), len(data)
+
+
+def _start(place: Path) -> bytes:
+    with place.open("rb") as handle:
+        return handle.read(8)
+
+
+@lru_cache(maxsize=4096)
+def _digest(stamp: Stamp) -> str:
+    """Return the SHA-256 of a file of any size, once a state and process."""
+    with stamp.place.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    if Stamp.of(stamp.place) != stamp:
+        why = f"{stamp.place.name} changed while it was read; build again when nobody writes to it"
+        raise RefusedError("file.changed", why)
+    return digest
 
 
 def _agreed_kind(path: str, data: bytes) -> FileKind:
@@ -125,7 +255,7 @@ def _agreed_kind(path: str, data: bytes) -> FileKind:
         other = next((name for magic, name in _FOREIGN.items() if data.lstrip()[:8].startswith(magic)), None)
         code = "file.not_an_image" if claimed is None else "file.magic_mismatch"
         holds = f"holds {other}" if other else "holds no known image format"
-        raise RefusedError(code, f"{path} {holds}; expected PNG, JPEG, TIFF, WebP, DICOM or NIfTI")
+        raise RefusedError(code, f"{path} {holds}; expected PNG, JPEG, TIFF, WebP, BMP, DICOM or NIfTI")
     if claimed is not None and claimed != kind:
         raise RefusedError(
             "file.magic_mismatch", f"{path} is named as {claimed} but holds {kind}; rename it or fetch it again"
@@ -151,6 +281,10 @@ def sniff(data: bytes) -> FileKind | None:
         return "tiff"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
+    if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in BMP_HEADERS:
+        return "bmp"
+    if data.startswith(NUMPY):
+        return "npy"
     if _bare_dicom(data):
         return "dicom"
     if _nifti_header(data):

@@ -6,9 +6,10 @@ number of workers. It is a Parquet file in the work folder; records in it are me
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Protocol
@@ -20,14 +21,14 @@ from medtrinity25m.config import BuildConfig
 from medtrinity25m.engine import Crash, Engine
 from medtrinity25m.keys import Key
 from medtrinity25m.readers.entry import Entry, Refusal
-from medtrinity25m.readers.expand import Expand
+from medtrinity25m.readers.expand import Expand, stack_of
 from medtrinity25m.readers.layouts import list_source
 from medtrinity25m.readers.record import Record
 from medtrinity25m.readers.safe import Jail
-from medtrinity25m.registry import SPLITS, Source, Split
+from medtrinity25m.registry import EVALUATION_FIRST, SPLITS, Source, Split
 from medtrinity25m.release.quarantine import Rejected
+from medtrinity25m.release.workspace import Workspace, write_committed
 
-EVALUATION_FIRST: tuple[Split, ...] = ("test", "validation", "train")
 ROW_OVERHEAD = 4096  # bytes of text, claims and masks beside the image in a typical row
 
 
@@ -48,11 +49,21 @@ class Shard:
 
 
 @dataclass(frozen=True)
+class Stack:
+    """A series of planes that make a volume: (file, frame) in spatial order."""
+
+    source: str
+    name: str
+    planes: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
 class Plan:
     """What will be built, and what was refused on the way to knowing it."""
 
     shards: tuple[Shard, ...]
     rejected: tuple[Rejected, ...]
+    stacks: tuple[Stack, ...]
     split_conflicts: int
     """Groups whose official splits disagreed; all their records went to the most guarded one."""
 
@@ -79,21 +90,24 @@ def make_plan(config: BuildConfig, key: Key, engine: Engine, watcher: Watcher) -
     """List, expand, de-duplicate, split and shard the records of all sources."""
     records: list[Record] = []
     rejected: list[Rejected] = []
+    stacks: list[Stack] = []
     for source, root in config.resolved:
-        found, refused = _read_source(source, Jail(root), key, engine, watcher, config.limit)
+        jail = Jail(root, Workspace(config.folder).cache)
+        found, refused, series = _read_source(source, jail, key, engine, watcher, config.limit)
         records.extend(found)
         rejected.extend(refused)
+        stacks.extend(series)
     unique, duplicates = _without_duplicates(records)
     placed, conflicts = _with_splits(unique, config, key)
     shards = tuple(_cut(placed, int(config.shard_mb * 1e6)))
     order = sorted([*rejected, *duplicates], key=lambda row: (row.source, row.path, row.locator, row.code))
-    return Plan(shards, tuple(order), conflicts)
+    return Plan(shards, tuple(order), tuple(stacks), conflicts)
 
 
 def _read_source(
     source: Source, jail: Jail, key: Key, engine: Engine, watcher: Watcher, limit: int | None
-) -> tuple[list[Record], list[Rejected]]:
-    """Return the records and refusals of a source; with a limit, of its first entries by path only."""
+) -> tuple[list[Record], list[Rejected], list[Stack]]:
+    """Return the records, refusals and series of a source; with a limit, of its first entries by path only."""
     listing = list_source(source, jail, engine.map)
     refusals = list(listing.refusals)
     records: list[Record] = []
@@ -107,7 +121,20 @@ def _read_source(
             refusals.append(result)
         else:
             records.extend(result)
-    return records[:limit], [Rejected(source.id, r.path, r.path, r.code, r.detail, "plan") for r in refusals]
+    rejected = [Rejected(source.id, r.path, r.path, r.code, r.detail, "plan") for r in refusals]
+    return records[:limit], rejected, _stacks(listing.entries, source, key)
+
+
+def _stacks(entries: list[Entry], source: Source, key: Key) -> list[Stack]:
+    """Return the series of a source, whole: also with the planes that become no rows."""
+    found: dict[str, list[tuple[int, str, int]]] = defaultdict(list)
+    for entry in entries:
+        for frame, place in entry.places.items():
+            found[stack_of(entry, source, key)].append((place, entry.path, frame))
+    return [
+        Stack(source.id, name, tuple((path, frame) for _, path, frame in sorted(planes)))
+        for name, planes in sorted(found.items())
+    ]
 
 
 def _without_duplicates(records: list[Record]) -> tuple[list[Record], list[Rejected]]:
@@ -115,11 +142,25 @@ def _without_duplicates(records: list[Record]) -> tuple[list[Record], list[Rejec
     first: dict[tuple[str, int], Record] = {}
     rejected: list[Rejected] = []
     for record in sorted(records, key=lambda record: (record.source, record.locator)):
-        kept = first.setdefault((record.sha256, record.index), record)
+        content = (record.sha256, record.index)
+        kept = first.setdefault(content, record)
         if kept is not record:
+            first[content] = _with_what_it_adds(kept, record)
             why = f"{record.locator} has the same bytes as {kept.locator} of {kept.source}"
             rejected.append(Rejected(record.source, record.path, record.locator, "plan.duplicate", why, "plan"))
     return list(first.values()), rejected
+
+
+def _with_what_it_adds(kept: Record, other: Record) -> Record:
+    """Return the record that is kept, in the more guarded of both splits, and with the text the other row has.
+
+    A picture that one source trains on and another tests with is a test picture, however often it comes.
+    """
+    said = {record.official for record in (kept, other)}
+    official = next((split for split in EVALUATION_FIRST if split in said), None)
+    texts = dict.fromkeys(record.text for record in (kept, other) if record.text is not None)
+    same = kept.source == other.source
+    return kept.with_(official=official, text="\n".join(texts) or None if same else kept.text)
 
 
 def _with_splits(records: list[Record], config: BuildConfig, key: Key) -> tuple[list[Record], int]:
@@ -170,6 +211,17 @@ def _parts(records: list[Record], shard_bytes: int) -> Iterator[list[Record]]:
 _SCHEMA = pa.schema(
     {"shard": pa.string(), "position": pa.int64(), "id": pa.string(), "source": pa.string(), "record": pa.string()}
 )
+
+
+def write_stacks(stacks: tuple[Stack, ...], path: Path) -> None:
+    """Write the series of a plan, one JSON line each."""
+    write_committed(path, "".join(json.dumps(asdict(stack)) + "\n" for stack in stacks))
+
+
+def read_stacks(path: Path) -> dict[tuple[str, str], tuple[tuple[str, int], ...]]:
+    """Return the planes of every series of a plan, by source and pseudonym."""
+    stacks = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return {(one["source"], one["name"]): tuple((file, frame) for file, frame in one["planes"]) for one in stacks}
 
 
 def write_plan(plan: Plan, path: Path) -> None:

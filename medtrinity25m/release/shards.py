@@ -90,7 +90,7 @@ class ShardBuilder:
         marker = Marker(self.workspace, shard.name)
         for source_id, records in groupby(shard.records, key=lambda record: record.source):
             source, root = self.sources[source_id]
-            yield from self._loaded(Loader(source, Jail(root)), records, marker)
+            yield from self._loaded(Loader(source, Jail(root, self.workspace.cache)), records, marker)
 
     def _loaded(self, loader: Loader, records: Iterable[Record], marker: Marker) -> Iterator[Sample]:
         for record in records:

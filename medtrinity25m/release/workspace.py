@@ -40,11 +40,13 @@ class Workspace:
         self.release = release
         self.work = release.with_name(release.name + ".work")
         self.plan = self.work / "plan.parquet"
+        self.stacks = self.work / "stacks.jsonl"
         self.state = self.work / "state.json"
         self.inventory = self.work / "inventory.jsonl"
         self.journals = self.work / "journal"
         self.quarantine = self.work / "quarantine"
         self.active = self.work / "active"
+        self.cache = self.work / "cache"
 
     def create(self) -> None:
         """Make the folders."""

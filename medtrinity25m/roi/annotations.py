@@ -1,7 +1,8 @@
-"""Fill `rois` of a sample from the marks people made: its `annotations`, by its source's rule.
+"""Fill `rois` of a sample from its `annotations`, by its source's rule: the marks of people, or of experts.
 
 Nothing is guessed: an image without marks gets no region, unless its source says that the image as a whole
-is the finding.
+is the finding. A region keeps the expert that found it, and its score: a model's guess never looks like a
+radiologist's mask.
 
 **Why** a box outside its image rejects the sample: taken silently, the row would claim that nobody marked
 anything there, while the commonest causes, boxes of another image or in another unit, spoil its neighbors.
@@ -61,13 +62,23 @@ class Locate:
         return sample.with_(rois=tuple(rois))
 
 
-def region(sample: Sample, label: str, xyxy: XYXY, piece: Piece | None = None, count: int = 1) -> ROI:
+def region(
+    sample: Sample,
+    label: str,
+    xyxy: XYXY,
+    piece: Piece | None = None,
+    count: int = 1,
+    expert: str | None = None,
+    score: float | None = None,
+) -> ROI:
     """Return one region of `sample` with everything that follows from its box and mask filled in."""
     area = geometry.box_area_px(xyxy) if piece is None else piece.area_px
     return ROI(
         xyxy=xyxy,
         label=label,
-        origin="box" if piece is None else "mask",
+        origin="expert" if expert is not None else "box" if piece is None else "mask",
+        expert=expert,
+        score=score,
         mask=None if piece is None else piece.mask,
         count=count,
         area_fraction=geometry.area_fraction(area, sample.height, sample.width),
@@ -123,22 +134,34 @@ def _separate(sample: Sample, least_px: float) -> Iterator[ROI]:
     """Make one region per component, instance and box."""
     for mark in sample.annotations:
         if mark.box is not None:
-            yield region(sample, mark.label, geometry.clip(mark.box, sample.height, sample.width))
+            box = geometry.clip(mark.box, sample.height, sample.width)
+            yield region(sample, mark.label, box, expert=mark.expert, score=mark.score)
         for piece in _pieces(mark, least_px):
-            yield region(sample, mark.label, piece.xyxy, piece)
+            yield region(sample, mark.label, piece.xyxy, piece, expert=mark.expert, score=mark.score)
 
 
 def _unions(sample: Sample, least_px: float) -> Iterator[ROI]:
     """Make one region per label for its masks and instances, and one for its boxes."""
-    by_label = sorted(sample.annotations, key=lambda mark: mark.label)
-    for label, group in groupby(by_label, key=lambda mark: mark.label):
+
+    def kind(mark: Annotation) -> tuple[str, str]:
+        return mark.label, mark.expert or ""
+
+    for (label, expert), group in groupby(sorted(sample.annotations, key=kind), key=kind):
         marks = list(group)
         given = [mark.box for mark in marks if mark.box is not None]
         boxes = [geometry.clip(box, sample.height, sample.width) for box in given]
         if boxes:
             x0, y0, x1, y1 = zip(*boxes, strict=True)
-            yield region(sample, label, (min(x0), min(y0), max(x1), max(y1)), count=len(boxes))
-        yield from _union(sample, label, marks, least_px)
+            around = (min(x0), min(y0), max(x1), max(y1))
+            score = _mean_score([mark for mark in marks if mark.box is not None])
+            yield region(sample, label, around, count=len(boxes), expert=expert or None, score=score)
+        yield from _union(sample, label, [mark for mark in marks if mark.box is None], least_px)
+
+
+def _mean_score(marks: Sequence[Annotation]) -> float | None:
+    """Return the mean score of an expert's marks, None for a person's."""
+    scores = [mark.score for mark in marks if mark.score is not None]
+    return sum(scores) / len(scores) if scores else None
 
 
 def _union(sample: Sample, label: str, marks: Sequence[Annotation], least_px: float) -> Iterator[ROI]:
@@ -149,7 +172,8 @@ def _union(sample: Sample, label: str, marks: Sequence[Annotation], least_px: fl
         full[y0:y1, x0:x1] |= crop
     whole = geometry.cut(full)
     if whole is not None:
-        yield region(sample, label, whole.xyxy, whole, count=len(pieces))
+        expert, score = marks[0].expert, _mean_score(marks)
+        yield region(sample, label, whole.xyxy, whole, len(pieces), expert, score)
 
 
 def _whole_image(sample: Sample) -> tuple[ROI, ...]:
