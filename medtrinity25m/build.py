@@ -74,7 +74,7 @@ def stages(config: BuildConfig) -> tuple[Stage, ...]:
 def _consult(config: BuildConfig) -> Consult:
     """Return the stage that asks the config's experts; what they find in volumes stays beside the release."""
     sources = {source.id: (source, root.resolve()) for source, root in config.resolved}
-    room = VolumeRoom(sources, Workspace(config.folder).cache, Workspace(config.folder).stacks)
+    room = VolumeRoom(sources, config.cache_folder.absolute(), Workspace(config.folder).stacks.absolute())
     return Consult(config.panels, config.cards, room)
 
 
@@ -221,7 +221,7 @@ def _intact(entry: dict[str, Any], space: Workspace) -> bool:
 
 def _run(config: BuildConfig, space: Workspace, engine: Engine, todo: list[Shard]) -> Iterator[dict[str, Any]]:
     sources = {source.id: (source, root.resolve()) for source, root in config.resolved}
-    builder = ShardBuilder(space, sources, stages(config), int(config.row_group_mb * 1e6))
+    builder = ShardBuilder(space, sources, config.cache_folder, stages(config), int(config.row_group_mb * 1e6))
     crashed: list[Shard] = []
     for shard, entry in zip(todo, engine.map(builder, todo), strict=True):
         if isinstance(entry, Crash):

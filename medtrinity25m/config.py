@@ -46,6 +46,8 @@ class BuildConfig(Frozen):
     key_file: Path | None = None
     sources: tuple[SourceEntry, ...] = Field(min_length=1)
     split: dict[Split, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
+    cache: Path | None = None
+    """Folder for unpacked archives and for what experts found in volumes; builds may share one. Default: beside `out`."""
     experts: dict[str, tuple[str, ...]] = {}
     """Modality → expert cards (ids, or TOMLs beside this file) asked where nobody marked an image and its source names
     no expert of its own."""
@@ -87,6 +89,13 @@ class BuildConfig(Frozen):
     def folder(self) -> Path:
         """The folder the release is written to."""
         return self.path(self.out)
+
+    @property
+    def cache_folder(self) -> Path:
+        """The folder that outlives a build; see `cache`."""
+        return (
+            self.folder.with_name(self.folder.name + ".work") / "cache" if self.cache is None else self.path(self.cache)
+        )
 
     @cached_property
     def resolved(self) -> tuple[tuple[Source, Path], ...]:
@@ -171,7 +180,7 @@ class BuildConfig(Frozen):
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what shapes the rows: the config less its paths, and every source's TOML."""
-        own = self.model_dump(mode="json", exclude={"out", "key_file", "sources"})
+        own = self.model_dump(mode="json", exclude={"out", "key_file", "sources", "cache"})
         sources = {source.id: source.model_dump(mode="json") for source, _ in self.resolved}
         experts = {card.id: card.fingerprint for card in self.cards.values()}
         return {"config": own, "sources": sources, "experts": experts}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -57,32 +57,48 @@ class Entry:
     uid: str | None = None
     container: str | None = None
 
-    def joined_to(self, first: Entry) -> Entry:
-        """Return one entry for two lines about the same image; what is said once is kept from the first."""
-        texts = dict.fromkeys(text for text in (first.text, self.text) if text is not None)
-        return replace(
-            first,
-            labels=tuple(dict.fromkeys((*first.labels, *self.labels))),
-            marks=(*first.marks, *(mark for mark in self.marks if mark not in first.marks)),
-            text="\n".join(texts) or None,
-            modality=_agreed(first.modality, self.modality),
-            split=first.split or self.split,
-            more_splits=_more(first, self),
-            view=first.view or self.view,
-            laterality=first.laterality or self.laterality,
-        )
+
+def joined(entries: Sequence[Entry]) -> Entry:
+    """Return one entry for several lines about the same image: labels, organs, marks and texts are united.
+
+    Official splits are all kept, for the most guarded to count. Two words for the modality that differ are no modality
+    together, two words for view or side none. Everything else is the first entry's, or the first that is given.
+    """
+    first = entries[0]
+    splits = _all(split for one in entries for split in (one.split, *one.more_splits))
+    marks: dict[object, Mark] = {}
+    for mark in (mark for one in entries for mark in one.marks):
+        marks.setdefault(_identity(mark), mark)
+    return replace(
+        first,
+        labels=_all(label for one in entries for label in one.labels),
+        organs=_all(organ for one in entries for organ in one.organs),
+        modality=" and ".join(_all(one.modality for one in entries)) or None,
+        patient=next(iter(_all(one.patient for one in entries)), None),
+        study=next(iter(_all(one.study for one in entries)), None),
+        split=next(iter(splits), None),
+        more_splits=splits[1:],
+        view=_agreed(one.view for one in entries),
+        laterality=_agreed(one.laterality for one in entries),
+        text="\n".join(_all(one.text for one in entries)) or None,
+        marks=tuple(marks.values()),
+    )
 
 
-def _more(first: Entry, second: Entry) -> tuple[str, ...]:
-    """Return the splits of two entries beside the first one: questions for training and for testing ask about it."""
-    said = (first.split, second.split, *first.more_splits, *second.more_splits)
-    return tuple(dict.fromkeys(split for split in said if split is not None))[1:]
+def _all(words: Iterable[str | None]) -> tuple[str, ...]:
+    """Return every word that is given, once."""
+    return tuple(dict.fromkeys(word for word in words if word is not None))
 
 
-def _agreed(one: str | None, other: str | None) -> str | None:
-    """Return the word both say, or the only one said; two words that differ are no modality together."""
-    words = dict.fromkeys(word for word in (one, other) if word is not None)
-    return " and ".join(words) or None
+def _agreed(words: Iterable[str | None]) -> str | None:
+    """Return the word that all who give one agree on, case ignored."""
+    found = {word.strip().casefold(): word for word in words if word is not None}
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
+def _identity(mark: Mark) -> object:
+    """Return what tells a mark from others; file marks have no hash of their own."""
+    return mark if mark.kind == "box" else (mark.kind, mark.model_dump_json())
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from medtrinity25m.readers.pattern import fields_of, literals, match_path
 from medtrinity25m.readers.record import FileMark
 from medtrinity25m.readers.safe import Jail
 from medtrinity25m.readers.table import list_table
-from medtrinity25m.registry import Source, Split
+from medtrinity25m.readers.tabular import used_tables
+from medtrinity25m.registry import EVALUATION_FIRST, Source, Split
 
 
 def list_source(source: Source, jail: Jail, mapper: Mapper = map) -> Listing:
@@ -33,7 +34,7 @@ def list_source(source: Source, jail: Jail, mapper: Mapper = map) -> Listing:
     files = jail.files()
     layout = source.layout
     tables = layout.tables if isinstance(layout, options.Told) else ()
-    spoken = {path for about in tables for path in files if match_path(about.file, path) is not None}
+    spoken = {path for about in tables for path in used_tables(files, about.file)}
     listing = _list(source, jail, [path for path in files if path not in spoken], mapper)
     add_tables(source, tables, listing, jail, files)
     _add_splits(source, jail, listing)
@@ -85,7 +86,8 @@ def _list(source: Source, jail: Jail, files: list[str], mapper: Mapper) -> Listi
         case options.Coco():
             return list_coco(source, layout, jail, files)
         case options.DicomTree():
-            return list_dicom_tree(layout, jail, files, mapper)
+            images = [path for path in files if path not in source.split_files and not _may_lie_unused(source, path)]
+            return list_dicom_tree(layout, jail, images, mapper)
         case options.Arrays():
             return list_arrays(source, layout, jail, files)
         case _:
@@ -104,6 +106,9 @@ def _list_folders(layout: options.FolderPerClass | options.Wsi | options.Video, 
 def _list_image_masks(source: Source, layout: options.ImageMask | options.NiftiPairs, files: list[str]) -> Listing:
     listing = Listing()
     joint = fields_of(layout.images) & fields_of(layout.masks or "")
+    if layout.masks is not None and not joint:
+        why = f"images = {layout.images!r} and masks = {layout.masks!r} share no field"
+        raise ConfigError(f"{source.id}: {why}: every mask would be every image's; give both a {{case}}")
     masks: dict[tuple[str, ...], list[tuple[str, str | None]]] = defaultdict(list)
     images: list[tuple[str, dict[str, str]]] = []
     for path in files:
@@ -152,19 +157,33 @@ def _more_a_mask(
 
 
 def _add_splits(source: Source, jail: Jail, listing: Listing) -> None:
-    """Give entries the split whose list names them, by path, name, stem or patient."""
-    named: dict[str, Split] = {}
+    """Give entries the split whose list names them, by path, name, stem or patient; of two, the most guarded counts.
+
+    Raises:
+        ConfigError: a list cannot be read, or no list names any image: they are written in another way.
+    """
+    named: dict[str, set[Split]] = defaultdict(set)
     for path, split in source.split_files.items():
         listing.used.add(path)
         try:
-            lines = jail.read_bytes(path).decode("utf-8", errors="replace").splitlines()
+            text = jail.read_bytes(path).decode("utf-8-sig")
         except RefusedError as refusal:
             raise ConfigError(f"{source.id}: split list {path}: {refusal.detail}") from refusal
-        named.update((line.strip(), split) for line in lines if line.strip())
-    if not named:
-        return
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{source.id}: split list {path} is not UTF-8; save it as such") from error
+        for line in text.split("\n"):
+            named[line.strip()].add(split)
+    named.pop("", None)
+    hits = 0
     for at, entry in enumerate(listing.entries):
-        names = (entry.path, PurePosixPath(entry.path).name, Keys(entry).name("stem"), entry.patient)
-        found = [named[name] for name in names if name is not None and name in named]
-        if entry.split is None and found:
-            listing.entries[at] = replace(entry, split=found[0])
+        path = entry.path.partition("!/")[2] or entry.path
+        names = (path, PurePosixPath(path).name, Keys(entry).name("stem"), entry.patient)
+        found = {split for name in names if name in named for split in named[name]}
+        hits += bool(found)
+        ranked = [split for split in EVALUATION_FIRST if split in found]
+        if ranked:
+            own, *more = [split for split in (entry.split, *entry.more_splits, *ranked) if split is not None]
+            listing.entries[at] = replace(entry, split=own, more_splits=tuple(more))
+    if named and listing.entries and not hits:
+        example = f"{next(iter(named))!r}; an image is for example {listing.entries[0].path!r}"
+        raise ConfigError(f"{source.id}: the split lists name none of the images, but for example {example}")

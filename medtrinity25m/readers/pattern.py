@@ -10,7 +10,9 @@ from __future__ import annotations
 import ast
 import json
 import re
+import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
 from medtrinity25m.errors import ConfigError, RefusedError
@@ -18,6 +20,7 @@ from medtrinity25m.errors import ConfigError, RefusedError
 _TOKEN = re.compile(r"\{([A-Za-z_]\w*)(?::([^{}]+))?\}|(\*\*/?)|(\*)")
 MAX_CELL = 1 << 16  # characters of a cell that is parsed: a box or a list of findings has hundreds
 _FIELD = re.compile(r"\{([^{}]+)\}")
+_WILD = re.compile(r"(\*\*/?|\*)")
 
 
 def fields_of(pattern: str) -> set[str]:
@@ -63,30 +66,67 @@ def literals(pattern: str) -> int:
 
 def cell_of(row: Mapping[str, object], name: str) -> object:
     """Return a cell by its column, or None; `data.x` reaches into a cell that holds JSON or a Python literal."""
+    return reach(row, name)[1]
+
+
+def reach(row: Mapping[str, object], name: str) -> tuple[bool, object]:
+    """Return whether a row has what `name` says, and the cell, None where it has not.
+
+    A name that reaches into an empty cell, `{}` or `[]` finds an empty cell; one that reaches into a cell without
+    that key, or into text that cannot be parsed, finds none.
+    """
     if name in row or "." not in name:
-        return row.get(name)
+        return name in row, row.get(name)
     head, _, rest = name.partition(".")
     inner = row.get(head)
+    if empty(inner):
+        return True, None
     if isinstance(inner, str):
-        inner = _structure(inner)
-    return cell_of(inner, rest) if isinstance(inner, Mapping) else None
+        inner = structure(inner)
+    if inner in ({}, []):
+        return True, None
+    return reach(inner, rest) if isinstance(inner, Mapping) else (False, None)
 
 
-def _structure(text: str) -> object:
-    """Return what a cell's text holds: JSON, or the literal that Python's `str` makes of it; None for anything else."""
+@lru_cache(maxsize=16)
+def structure(text: str) -> object:
+    """Return what a cell's text holds: JSON, or the literal that Python's `str` makes of it; None for anything else.
+
+    What is returned is shared between calls, to be read only.
+    """
     if not text.lstrip().startswith(("{", "[")) or len(text) > MAX_CELL:
         return None
-    for read in (json.loads, ast.literal_eval):  # literals only: no name and no call is looked up
+    for read in (json.loads, _literal_of):
         try:
-            return read(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            found: object = read(text)
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
             continue
+        return found if sound(found, text) else None
     return None
+
+
+def _literal_of(text: str) -> object:
+    with warnings.catch_warnings():  # about backslashes that escape nothing
+        warnings.simplefilter("ignore")
+        return ast.literal_eval(text)  # literals only: no name and no call is looked up
+
+
+def sound(content: object, text: str) -> bool:
+    """Say whether what was parsed from `text` is Unicode throughout: escapes can spell halves of a character."""
+    if "\\u" not in text and "\\U" not in text:
+        return True
+    try:
+        json.dumps(content, ensure_ascii=False, default=str).encode()
+    except (UnicodeEncodeError, TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def empty(cell: object) -> bool:
     """Say whether a table's cell holds nothing: absent, blank, or the NaN that pandas writes for blank."""
-    return cell is None or cell == "" or (isinstance(cell, float) and cell != cell) or cell in ("nan", "NaN")
+    if isinstance(cell, str):
+        return not cell or cell.isspace() or cell in ("nan", "NaN")
+    return cell is None or (isinstance(cell, float) and cell != cell)
 
 
 def columns_of(template: str) -> list[str]:
@@ -100,26 +140,78 @@ def fill(template: str, row: Mapping[str, object], where: str) -> str:
     Raises:
         RefusedError: `table.column_missing` when the row has no such column or no value in it.
     """
-    return "".join(text for text, _ in _filled(template, row, where))
-
-
-def fill_pattern(template: str, row: Mapping[str, object], where: str) -> tuple[str, re.Pattern[str]]:
-    """Return a template filled as `fill` does, and the expression of the paths it fits: its own `*` are wildcards."""
-    parts = _filled(template, row, where)
-    expression = "".join(re.escape(text) if given else compile_pattern(text).pattern for text, given in parts)
-    return "".join(text for text, _ in parts), re.compile(expression, re.DOTALL)
-
-
-def _filled(template: str, row: Mapping[str, object], where: str) -> list[tuple[str, bool]]:
-    """Return the parts of a filled template, and whether each came from the row."""
     names = _FIELD.findall(template)
-    cells = {name: cell_of(row, name) for name in names or [template]}
-    for name, cell in cells.items():
-        if empty(cell):
-            raise RefusedError("table.column_missing", f"{where}: column {name!r} is missing or empty")
     if not names:
-        return [(str(cells[template]), True)]
-    pieces = _FIELD.split(template)
-    return [
-        (str(cells[piece]) if odd else piece, bool(odd)) for at, piece in enumerate(pieces) if (odd := at % 2) or piece
-    ]
+        return _cell(template, row, where)
+    return "".join(
+        _cell(piece, row, where) if at % 2 else piece for at, piece in enumerate(_split_at(_FIELD, template))
+    )
+
+
+@dataclass(frozen=True)
+class Wild:
+    """A filled template with the wildcards it was written with: `literals[0] wildcards[0] literals[1] …`.
+
+    A `*` that comes from a cell is part of a literal.
+    """
+
+    literals: tuple[str, ...]
+    wildcards: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return self.literals[0] + "".join(map("".join, zip(self.wildcards, self.literals[1:], strict=True)))
+
+    def fits(self, path: str) -> bool:
+        """Say whether a path fits."""
+        first, last = self.literals[0], self.literals[-1]
+        if not self.wildcards:
+            return path == first
+        if len(path) < len(first) + len(last) or not (path.startswith(first) and path.endswith(last)):
+            return False
+        if len(self.wildcards) > 1:
+            return re.fullmatch(self._expression(), path, re.DOTALL) is not None
+        middle = path[len(first) : len(path) - len(last)]
+        match self.wildcards[0]:
+            case "*":
+                return "/" not in middle
+            case "**/":
+                return not middle or middle.endswith("/")
+            case _:
+                return True
+
+    def _expression(self) -> str:
+        found = {"*": "[^/]*", "**/": "(?:.*/)?", "**": ".*"}
+        rest = zip(self.wildcards, self.literals[1:], strict=True)
+        return re.escape(self.literals[0]) + "".join(found[wild] + re.escape(text) for wild, text in rest)
+
+
+def fill_wild(template: str, row: Mapping[str, object], where: str) -> Wild:
+    """Return a template filled as `fill` does; its own `*` and `**` stay wildcards.
+
+    Raises:
+        RefusedError: `table.column_missing`, as `fill`.
+    """
+    literals, wildcards = [""], []
+    for at, piece in enumerate(_split_at(_FIELD, template) if _FIELD.search(template) else ("", template)):
+        if at % 2:
+            literals[-1] += _cell(piece, row, where)
+            continue
+        for number, part in enumerate(_split_at(_WILD, piece)):
+            if number % 2:
+                wildcards.append(part)
+                literals.append("")
+            else:
+                literals[-1] += part
+    return Wild(tuple(literals), tuple(wildcards))
+
+
+@lru_cache(maxsize=256)
+def _split_at(token: re.Pattern[str], text: str) -> tuple[str, ...]:
+    return tuple(token.split(text))
+
+
+def _cell(name: str, row: Mapping[str, object], where: str) -> str:
+    cell = cell_of(row, name)
+    if empty(cell):
+        raise RefusedError("table.column_missing", f"{where}: column {name!r} is missing or empty")
+    return str(cell)

@@ -9,7 +9,7 @@ scanned is white, half-transparent pixels lie on white, ICC profiles are ignored
 - *Lanczos, whatever the factor*: levels lie a factor of 4 apart, so most factors are between 1 and 4 and not whole;
   a box filter then counts some rows twice as much as others. Whole factors use the same filter, so that tiles of
   scanners of 0.2500 and 0.2527 µm look alike. It takes in 3 pixels of the result around the tile, so that
-  neighbouring tiles meet without a seam.
+  neighboring tiles meet without a seam.
 - *Never finer than the slide* by more than a tenth, which is how far scanners of one nominal magnification differ:
   pixels beyond that would show detail nobody saw.
 - *µm per pixel are never worked out from the magnification*: "40x" is 0.22 to 0.28 µm by scanner.

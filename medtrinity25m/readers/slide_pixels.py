@@ -3,7 +3,7 @@
 ICC profiles are not applied, as in every other reader of the package.
 
 **Why** OpenSlide is not the first choice: on a level whose size is not a whole fraction of level 0 (741 rows of
-2,967) it blends neighbouring pixels, by up to 39 gray levels on a real slide, whereas `TiffPixels` gives them as
+2,967) it blends neighboring pixels, by up to 39 gray levels on a real slide, whereas `TiffPixels` gives them as
 they are stored; where OpenSlide does not blend the two agree in every pixel. And tiles do not depend on whether the
 extra `wsi` is installed.
 """

@@ -95,6 +95,31 @@ def read_header(path: Path) -> SlideHeader:
     """
     from tifffile import TiffFile  # here, since it takes a tenth of a second to import
 
+    size = _check_start(path)
+    with _errors_of_tifffile() as errors:
+        try:
+            with TiffFile(path) as tiff:
+                pages: list[Any] = list(itertools.islice(tiff.pages, MAX_DIRECTORIES + 1))
+                vendor, (mpp, magnification) = _vendor(pages[0]), _resolution(pages[0])
+                directories = tuple(_directory(page) for page in pages if page.is_tiled)
+                end = max(_end(page) for page in pages)
+        except _DAMAGE as error:
+            code = "slide.truncated" if errors else "slide.corrupt"
+            raise RefusedError(code, f"the TIFF directories cannot be read: {type(error).__name__}") from None
+    if errors:
+        raise RefusedError("slide.truncated", "the TIFF directories lead out of the file; fetch it again")
+    if len(pages) > MAX_DIRECTORIES:
+        raise RefusedError("slide.corrupt", f"more than {MAX_DIRECTORIES:,} TIFF directories")
+    if end > size:
+        why = f"image data is promised up to byte {end:,}, the file has {size:,}; fetch it again"
+        raise RefusedError("slide.truncated", why)
+    for one in directories:
+        _check(one)
+    return SlideHeader(directories, vendor, mpp, magnification)
+
+
+def _check_start(path: Path) -> int:
+    """Return a file's size in bytes if it begins as a TIFF whose first directory lies within it."""
     try:
         with path.open("rb") as handle:
             head = handle.read(132)
@@ -104,24 +129,11 @@ def read_header(path: Path) -> SlideHeader:
     if head[:4] not in _MAGIC or head[128:] == b"DICM":
         why = "the file is no TIFF; convert CZI and slides of several files (MIRAX, VMS, DICOM) to a pyramidal TIFF"
         raise RefusedError("slide.not_a_slide", why)
-    try:
-        with _errors_of_tifffile() as errors, TiffFile(path) as tiff:
-            pages: list[Any] = list(itertools.islice(tiff.pages, MAX_DIRECTORIES + 1))
-            vendor, (mpp, magnification) = _vendor(pages[0]), _resolution(pages[0])
-            directories = tuple(_directory(page) for page in pages if page.is_tiled)
-            end = max(_end(page) for page in pages)
-    except _DAMAGE as error:
-        raise RefusedError("slide.corrupt", f"the TIFF directories cannot be read: {type(error).__name__}") from None
-    if errors:
-        raise RefusedError("slide.truncated", "the list of TIFF directories leads out of the file; fetch it again")
-    if len(pages) > MAX_DIRECTORIES:
-        raise RefusedError("slide.corrupt", f"more than {MAX_DIRECTORIES:,} TIFF directories")
-    if end > size:
-        why = f"image data is promised up to byte {end:,}, the file has {size:,}; fetch it again"
-        raise RefusedError("slide.truncated", why)
-    for one in directories:
-        _check(one)
-    return SlideHeader(directories, vendor, mpp, magnification)
+    order: Literal["little", "big"] = "little" if head.startswith(b"I") else "big"
+    first = int.from_bytes(head[8:16] if b"+" in head[:4] else head[4:8], order)
+    if first >= size:
+        raise RefusedError("slide.truncated", f"the first directory is at byte {first:,}, the file has {size:,}")
+    return size
 
 
 def _end(page: Any) -> int:
@@ -272,13 +284,13 @@ def _unpack(data: bytes, one: Directory) -> NDArray[np.uint8]:
 
 @contextmanager
 def _errors_of_tifffile() -> Iterator[list[str]]:
-    """Keep what tifffile logs off the console; yield a list of what it says about directories that it left out."""
+    """Keep what tifffile logs off the console; yield a list of what it says about directories and values left out."""
     logger = logging.getLogger("tifffile")
     errors: list[str] = []
 
     def hear(record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        if record.levelno >= logging.ERROR and "page" in message:
+        if record.levelno >= logging.ERROR and ("page" in message or "invalid value offset" in message):
             errors.append(message)
         return False
 

@@ -2,6 +2,9 @@
 
 Several lines may speak of one image (a line a box, a line a question): their labels, boxes and texts are joined.
 A line that cannot be used is refused by number and the others go on.
+
+**Why** lines about one image that name different patients or studies are refused after the first: the image would
+stand in two groups, of which one may be tested on.
 """
 
 from __future__ import annotations
@@ -9,118 +12,138 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import PurePosixPath
+from typing import Any
 
 from medtrinity25m.errors import ConfigError, RefusedError
 from medtrinity25m.readers import tabular
-from medtrinity25m.readers.columns import box_of, is_true, labels_of, optional, templates_of
-from medtrinity25m.readers.entry import Entry, Listing, Refusal, mask_mark
+from medtrinity25m.readers.columns import box_of, is_true, labels_of, optional, templates_of, text_of, word
+from medtrinity25m.readers.entry import Entry, Listing, Refusal, joined, mask_mark
+from medtrinity25m.readers.file_index import FileIndex
 from medtrinity25m.readers.layout_options import Table
-from medtrinity25m.readers.modality_words import modality_in
-from medtrinity25m.readers.pattern import cell_of, fields_of, fill_pattern, match_path
+from medtrinity25m.readers.modality_words import modalities_in
+from medtrinity25m.readers.pattern import cell_of, columns_of, empty, fields_of, fill_wild, match_path
 from medtrinity25m.readers.record import BoxMark, Mark
 from medtrinity25m.readers.safe import Jail
 from medtrinity25m.readers.tabular import Line, Row
 from medtrinity25m.registry import Source
 
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"-?\d{1,9}(?:\.\d{1,9})?")
 IMAGE_KEYS = ("image", "mask", "boxes_file", "patient", "study", "modality", "modality_words", "organ")
 
 
 def list_table(source: Source, layout: Table, jail: Jail, files: list[str]) -> Listing:
-    """Return one entry per image the table names."""
+    """Return one entry per image the table names.
+
+    Raises:
+        ConfigError: a table or a column of it is not there, or `mask` fits no file.
+    """
     listing = Listing(used=tabular.used_tables(files, layout.file))
+    for other in layout.join:
+        listing.used |= tabular.used_tables(files, other.file)
+    reader = RowReader(source, layout, jail, FileIndex([*files, *_members(layout, jail, files, listing)]))
+    found = Found()
     try:
-        lines = _lines(layout, jail, files)
+        for where, row in _lines(layout, jail, files):
+            try:
+                if isinstance(row, RefusedError):
+                    raise row
+                found.add(reader.entry(row, where), where)
+            except RefusedError as refusal:
+                listing.refusals.append(Refusal.of(where, refusal))
+            finally:
+                listing.used |= reader.used
+                reader.used = set()
     except ConfigError as error:
         raise ConfigError(f"{source.id}: {error}") from error
-    for joined in layout.join:
-        listing.used |= tabular.used_tables(files, joined.file)
-    reader = RowReader(source, layout, jail, FileIndex([*files, *_members(layout, jail, files, listing)]))
-    found: dict[str, Entry] = {}
-    for where, row in lines:
-        try:
-            if isinstance(row, RefusedError):
-                raise row
-            entry = reader.entry(row, where)
-        except RefusedError as refusal:
-            listing.refusals.append(Refusal.of(where, refusal))
-            continue
-        finally:
-            listing.used |= reader.used
-        found[entry.path] = entry if entry.path not in found else entry.joined_to(found[entry.path])
-    listing.entries.extend(found.values())
+    if reader.masks_sought and not reader.masks_found:
+        raise ConfigError(f"{source.id}: no file fits mask = {layout.mask!r}; without masks leave the key out")
+    listing.entries.extend(found.entries())
     return listing
 
 
-def _lines(layout: Table, jail: Jail, files: list[str]) -> list[Line]:
+class Found:
+    """The entries found so far, with the further lines about them."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, Entry] = {}
+        self._further: dict[str, list[Entry]] = defaultdict(list)
+
+    def add(self, entry: Entry, where: str) -> None:
+        """Add what one line says; refuses `table.conflict` for another patient or study than before."""
+        first = self._first.setdefault(entry.path, entry)
+        if first is entry:
+            return
+        for what, before, now in (
+            ("patient", first.patient, entry.patient),
+            ("study", first.study, entry.study),
+        ):
+            if before is not None and now is not None and before != now:
+                why = f"{where}: {what} {now!r} of {entry.path} is {before!r} in an earlier line; mend the table"
+                raise RefusedError("table.conflict", why)
+        self._first[entry.path] = replace(
+            first, patient=first.patient or entry.patient, study=first.study or entry.study
+        )
+        self._further[entry.path].append(entry)
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield one entry an image."""
+        for path, first in self._first.items():
+            further = self._further.get(path)
+            yield first if further is None else joined([first, *further])
+
+
+def _lines(layout: Table, jail: Jail, files: list[str]) -> Iterator[Line]:
     embedded = layout.image if layout.embedded else None
     lines = tabular.read_tables(jail, files, layout.file, layout.records, embedded)
-    for joined in layout.join:
-        lines = tabular.join(lines, jail, files, joined)
+    for other in layout.join:
+        lines = tabular.join(lines, jail, files, other)
     lines = tabular.split_up(lines, layout.parse)
     named = [template for key in IMAGE_KEYS if (template := getattr(layout, key)) is not None]
-    tabular.check_columns(lines, [*named, *templates_of(layout), *layout.modality_columns], layout.file)
-    return lines
+    asked = [*named, *templates_of(layout), *layout.modality_columns, *layout.parse]
+    return tabular.Known(asked, layout.file).watched(lines)
 
 
 def _members(layout: Table, jail: Jail, files: list[str], listing: Listing) -> list[str]:
     """Return the images in the layout's archives; what an archive may not hold is refused."""
     members: list[str] = []
     for path in files:
-        if layout.archives is not None and match_path(layout.archives, path) is not None:
-            listing.used.add(path)
+        if layout.archives is None or match_path(layout.archives, path) is None:
+            continue
+        try:
             held = jail.members(path)
-            members += held.addresses
-            listing.refusals += [Refusal.of(address, refusal) for address, refusal in held.refused]
-            listing.members += held.addresses
+        except RefusedError as refusal:
+            listing.refusals.append(Refusal.of(path, refusal))
+            continue
+        listing.used.add(path)
+        members += held.addresses
+        listing.refusals += [Refusal.of(address, refusal) for address, refusal in held.refused]
+        listing.members += held.addresses
     return members
 
 
-class FileIndex:
-    """Files by name and by folder, so that a template with `*` finds its file without walking through all."""
-
-    def __init__(self, paths: list[str]) -> None:
-        self._all = set(paths)
-        self._by_name: dict[str, list[str]] = defaultdict(list)
-        self._by_folder: dict[str, list[str]] = defaultdict(list)
-        for path in paths:
-            folder, _, name = path.rpartition("/")
-            self._by_name[name].append(path)
-            self._by_folder[folder].append(path)
-
-    def fitting(self, template: str, row: Row, where: str) -> list[str]:
-        """Return the files a filled template fits, sorted; the one it names where it holds no `*`."""
-        filled, expression = fill_pattern(template, row, where)
-        if "*" not in template:
-            return [str(PurePosixPath(filled))]
-        folder, _, name = filled.rpartition("/")
-        if "*" not in name:
-            near = self._by_name.get(name, [])
-        elif "*" not in folder:
-            near = self._by_folder.get(folder, [])
-        else:
-            near = list(self._all)
-        return sorted(path for path in near if expression.fullmatch(path))
-
-
 class RowReader:
-    """Turns the rows of one table into entries; `used` are the files the last row named."""
+    """Turns the rows of one table into entries; `used` are the files that rows named."""
 
     def __init__(self, source: Source, layout: Table, jail: Jail, index: FileIndex) -> None:
         self.source, self.layout, self.jail, self.index = source, layout, jail, index
         self.used: set[str] = set()
+        self.masks_sought = self.masks_found = False
         self._split = layout.split or ("split" if "split" in fields_of(layout.file) else None)
+        self._boxes: dict[str, list[Mark]] = {}
 
     def entry(self, row: Row, where: str) -> Entry:
         """Return what one row says; raises `RefusedError`."""
-        layout, self.used = self.layout, set()
-        path = self._image(row, where)
+        layout = self.layout
+        path = self._one(layout.image, row, where)
         self.used.add(path)
-        labels = labels_of(layout, row)
+        labels = labels_of(layout, row, where)
         marks = tuple(self._marks(row, where, path, labels))
-        self.jail.locate(path)
-        organ, text = optional(layout.organ, row), optional(layout.text, row)
+        if path not in self.index:
+            self.jail.locate(path)
+        organ = word(layout.organ, row, where)
         return Entry(
             path=path,
             labels=labels,
@@ -131,15 +154,15 @@ class RowReader:
             split=optional(self._split, row),
             view=optional(layout.view, row),
             laterality=optional(layout.laterality, row),
-            text=text,
+            text=text_of(layout, row),
             marks=marks,
         )
 
-    def _image(self, row: Row, where: str) -> str:
-        template = self.layout.image
+    def _one(self, template: str, row: Row, where: str) -> str:
+        """Return the one file that a filled template fits."""
         found = self.index.fitting(template, row, where)
         if not found:
-            name = fill_pattern(template, row, where)[0]
+            name = str(fill_wild(template, row, where))
             raise RefusedError("file.missing", f"{where}: no file fits {name}; fetch it, or leave the line out")
         if len(found) > 1:
             self.used |= set(found)
@@ -150,15 +173,15 @@ class RowReader:
     def _marks(self, row: Row, where: str, path: str, labels: tuple[str, ...]) -> list[Mark]:
         layout = self.layout
         region = layout.mask_label or (labels[0] if labels else None)
-        marks: list[Mark] = []
-        if (box := box_of(layout, row, where, region)) is not None:
-            marks.append(box)
-        if layout.mask is not None and optional(layout.mask.replace("*", ""), row):
-            for mask in self.index.fitting(layout.mask, row, where):
-                self.used.add(mask)
-                marks.append(mask_mark(self.source, layout, mask, region))
+        box = box_of(layout, row, where, region)
+        marks: list[Mark] = [] if box is None else [box]
+        if layout.mask is not None and not any(empty(cell_of(row, name)) for name in columns_of(layout.mask)):
+            found = self.index.fitting(layout.mask, row, where)
+            self.masks_sought, self.masks_found = True, self.masks_found or bool(found)
+            self.used.update(found)
+            marks += [mask_mark(self.source, layout, mask, region) for mask in found]
         if layout.boxes_file is not None:
-            marks += self._boxes_from(self.index.fitting(layout.boxes_file, row, where)[0])
+            marks += self._boxes_from(self._one(layout.boxes_file, row, where))
         name = PurePosixPath(path).name
         named = (_named_box(fields, region) for pattern in layout.box_names if (fields := match_path(pattern, name)))
         return [*marks, *([first] if (first := next(filter(None, named), None)) else [])]
@@ -166,25 +189,35 @@ class RowReader:
     def _boxes_from(self, path: str) -> list[Mark]:
         """Return the boxes of a JSON file: a list of `{"label": [x, y, width, height]}`."""
         self.used.add(path)
-        try:
-            content = json.loads(self.jail.read_bytes(path))
-            pairs = [(str(label), box) for item in content for label, box in item.items()]
-            sides = [(label, tuple(float(side) for side in box)) for label, box in pairs]
-            return [BoxMark(label=label, xyxy=(x, y, x + w, y + h)) for label, (x, y, w, h) in sides]
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise RefusedError("table.boxes_file", f"{path} holds no list of labeled boxes: {error}") from None
+        if path not in self._boxes:
+            try:
+                content = json.loads(self.jail.read_bytes(path))
+                self._boxes[path] = [_box(label, box) for item in content for label, box in item.items()]
+            except (ValueError, TypeError, AttributeError, RecursionError) as error:
+                why = f"{path} holds no list of labeled boxes: {error}"
+                raise RefusedError("table.boxes_file", why) from None
+        return self._boxes[path]
 
     def _modality(self, row: Row) -> str | None:
-        """Return the raw word for the modality, by the column that says it best."""
+        """Return the modality, by the column that says it best; the raw word for one that is none."""
         layout = self.layout
         said = optional(layout.modality, row)
-        if said is not None and self.source.modality_of(said) is not None:
-            return said
+        if said is not None and (known := self.source.modality_of(said)) is not None:
+            return known
         flagged = [name for column, name in layout.modality_columns.items() if is_true(cell_of(row, column) or "")]
-        if flagged:
-            return flagged[0] if len(set(flagged)) == 1 else " and ".join(flagged)
-        words = optional(layout.modality_words, row)
-        return said if words is None else modality_in(words)
+        if not flagged and layout.modality_words is not None:
+            return " and ".join(modalities_in(optional(layout.modality_words, row) or "")) or None
+        return " and ".join(dict.fromkeys(flagged)) or said
+
+
+def _box(label: str, box: Any) -> BoxMark:
+    """Return a labeled box; raises `ValueError` or `TypeError` for what is no list of four numbers."""
+    if not isinstance(box, list):
+        raise TypeError(f"{str(box)[:80]!r} is no list of numbers")
+    x, y, w, h = map(float, box)
+    if w < 0 or h < 0:
+        raise ValueError(f"{box} has a negative side")
+    return BoxMark(label=label, xyxy=(x, y, x + w, y + h))
 
 
 def _named_box(fields: dict[str, str], region: str | None) -> BoxMark | None:

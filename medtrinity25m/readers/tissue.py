@@ -1,4 +1,4 @@
-"""Where tissue lies on an overview of a slide: what is coloured, and neither ink nor black.
+"""Where tissue lies on an overview of a slide: what is colored, and neither ink nor black.
 
 Glass is white or gray whatever the lamp, stains are not, so saturation after white balance tells them apart. Pen
 strokes absorb red clearly more than green, which no hematoxylin, eosin or DAB does: of the pixels that absorb half
@@ -22,7 +22,7 @@ MIN_SATURATION = 0.07  # four times the most that glass was measured to have
 BLACK = 50  # brightest channel; of the H&E overview 0.1 % of the pixels are below 49, all specks of dirt
 INK_DENSITY = 0.5  # of red: a stroke takes two thirds of the light, a counterstain averaged over an overview less
 INK_RATIO = 1.15  # density of red over that of green; H&E and DAB stay below 1.1
-GLASS_SATURATION = 0.15  # above it the brightest colour is pale tissue on a field without glass, not the lamp's tint
+GLASS_SATURATION = 0.15  # above it the brightest color is pale tissue on a field without glass, not the lamp's tint
 GLASS_PERCENTILE = 99
 DIM = 150  # a slide without anything brighter shows no glass
 

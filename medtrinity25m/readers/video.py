@@ -10,15 +10,15 @@ the first video stream is read; sound is not.
 - *OpenCV* (`opencv-python-headless`, Apache-2.0), since its wheels carry FFmpeg without GPL parts (LGPL-2.1, libvpx).
   PyAV would say more about errors, but its wheels carry libx264 and libx265, and `imageio-ffmpeg` a whole GPL
   program. The price: no AV1 decoder, which is refused as `video.unsupported`.
-- *4.13 or later*: 4.10 to 4.12 turn BT.709 colours with the matrix of BT.601, so that red 192 of an HD camera comes
+- *4.13 or later*: 4.10 to 4.12 turn BT.709 colors with the matrix of BT.601, so that red 192 of an HD camera comes
   out as 175, and 4.11 and 4.12 leave turned recordings lying.
 - *Frames are decoded in order and never sought*: OpenCV seeks by frame rate and is wrong where that varies. A step
   back starts at the beginning again.
 - *Times come from the packets*, read without decoding; the end is then decoded to see that the last frame is there.
-  Where packets may hold no frame or no time of display (VP8's hidden frames, AVI of codecs that reorder, frames cut
-  by an edit list) all frames are decoded once instead, to count them.
+  Where a packet may hold no frame or no time of display (hidden ones of VP8, MPEG-4's "as before", codecs that reorder
+  in AVI, frames that an edit list cuts) all frames are decoded once instead, to count them.
 - *FFmpeg fills what it cannot decode* with guesses and tells only the console. The first complaint is the end: planes
-  from there on are refused, one by one.
+  from there on are refused, one by one. Flipped bits that no decoder notices pass, since no codec has checksums.
 """
 
 from __future__ import annotations
@@ -37,12 +37,17 @@ from medtrinity25m.errors import ConfigError, RefusedError
 from medtrinity25m.readers.decoder_log import complaints
 from medtrinity25m.readers.raster_header import MAX_PAGES, MAX_PIXELS, png_bound
 from medtrinity25m.readers.record import Plane
-from medtrinity25m.readers.video_container import Container, check_container
+from medtrinity25m.readers.video_container import check_container
 
 MIN_OPENCV = (4, 13)
 MAX_FRAMES = 1 << 23  # 38 hours at 60 a second; the table of times takes 64 MiB
 SAME_MS = 1e-3  # times are products of ticks and seconds; a tick of the finest common clock, 90 kHz, is 11 µs
-_INTRA = ("MJPG", "mjpg", "FFV1", "HFYU", "png ", "MPNG")  # AVI codecs whose packets are frames in order of display
+_FRAME_A_PACKET = {
+    "avc1", "h264", "x264", "hev1", "hvc1", "hevc", "h265", "vp90", "vp09", "mjpg", "jpeg", "ffv1",
+    "apch", "apcn", "apcs", "apco", "ap4h",
+}  # fmt: skip
+"""Codes, in lower case, of codecs whose packets each hold one frame that is shown: H.264, HEVC, VP9, Motion JPEG, FFV1,
+ProRes."""
 _SPEAKS = re.compile(
     rb"\[[^\]]+ @ 0x[0-9a-f]+\] |\[ ?(?:WARN|ERROR|FATAL):|Truncating packet |\s*Last message repeated "
 )
@@ -68,7 +73,7 @@ class VideoFile:
     def __init__(self, path: Path, every_s: float) -> None:
         self._cv2 = _library()
         self._path, self._every_s = path.absolute(), every_s
-        container = check_container(self._path)
+        check_container(self._path)
         with self._heard("the file"):
             stream = self._open()
             width, height = (int(stream.get(prop)) for prop in (3, 4))
@@ -77,7 +82,7 @@ class VideoFile:
                 "video.too_large", f"frames of {width:,} x {height:,}; the limit is {MAX_PIXELS:,} pixels"
             )
         self._shape = (height, width, 3)
-        self._times, self._timed = self._index(container, _codec(stream, self._cv2))
+        self._times, self._timed = self._index(_codec(stream, self._cv2))
         planes = self._times[-1] / (every_s * 1000) + SAME_MS
         if planes > MAX_PAGES:
             why = f"a plane every {every_s} s makes {planes:,.0f}; the limit is {MAX_PAGES:,}: set a longer every_s"
@@ -161,14 +166,20 @@ class VideoFile:
         if lines:
             raise RefusedError("video.corrupt", f"{what} is damaged{said}")
 
-    def _index(self, container: Container, codec: str) -> tuple[NDArray[np.float64], bool]:
+    def _index(self, codec: str) -> tuple[NDArray[np.float64], bool]:
         """Return the times of all frames in milliseconds, increasing from 0, and whether the decoder gives the same."""
         with self._heard("the file"):
             packets = np.sort(self._times_of(packets=True))
-            certain = codec in _INTRA if container == "avi" else codec != "VP80"
-            if certain and _increasing(packets) and self._last_time(len(packets)) == packets[-1]:
+        certain = _increasing(packets) and codec.casefold() in _FRAME_A_PACKET
+        if certain and self._last_time(len(packets)) == packets[-1]:
+            return packets, True
+        try:
+            with self._heard("the file"):
+                frames = self._times_of(packets=False)
+        except RefusedError as refusal:
+            if certain and refusal.code == "video.corrupt":  # frames before the damage are good, and each is checked
                 return packets, True
-            frames = self._times_of(packets=False)
+            raise
         if _increasing(frames):
             return frames, True
         if len(frames) == len(packets) and _increasing(packets):
@@ -193,12 +204,13 @@ class VideoFile:
         return np.array(times)
 
     def _last_time(self, count: int) -> float | None:
-        """Return the time of the last frame that can be decoded, or None where seeking finds none."""
-        stream = self._open()
-        stream.set(self._cv2.CAP_PROP_POS_FRAMES, count - 1)
+        """Return the time of the last frame that can be decoded, well or badly, or None where seeking finds none."""
         last = None
-        while stream.grab():
-            last = stream.get(self._cv2.CAP_PROP_POS_MSEC)
+        with complaints(_SPEAKS):
+            stream = self._open()
+            stream.set(self._cv2.CAP_PROP_POS_FRAMES, count - 1)
+            while stream.grab():
+                last = stream.get(self._cv2.CAP_PROP_POS_MSEC)
         return last
 
 
@@ -210,7 +222,7 @@ def _library() -> ModuleType:
         raise ConfigError("videos need OpenCV: pip install 'medtrinity25m[video]'") from None
     version = tuple(int(part) for part in cv2.__version__.split(".")[:2])
     if version < MIN_OPENCV:
-        raise ConfigError(f"OpenCV {cv2.__version__} gives wrong colours: pip install 'medtrinity25m[video]'")
+        raise ConfigError(f"OpenCV {cv2.__version__} gives wrong colors: pip install 'medtrinity25m[video]'")
     return cv2
 
 

@@ -11,11 +11,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 from medtrinity25m.errors import RefusedError
-
-Container = Literal["mp4", "avi", "matroska"]
 
 MAX_BOXES = 1_000_000  # fragmented files hold two a fragment, so this is days of video; a file of empty boxes ends here
 _FIRST_BOXES = (b"ftyp", b"styp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")  # what MP4 and MOV begin with
@@ -23,8 +21,8 @@ _EBML, _SEGMENT, _VOID = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\xec"
 _MATRIX = {0: 40, 1: 52}  # offset of the transformation matrix in the body of a tkhd box, by the box's version
 
 
-def check_container(path: Path) -> Container:
-    """Return the container of a video file that is there to its end.
+def check_container(path: Path) -> None:
+    """Refuse a file that is no video, or not there to its end.
 
     Raises:
         RefusedError: `video.not_a_video`, `video.truncated`, `video.corrupt`, `video.unsupported` (mirrored or
@@ -36,13 +34,13 @@ def check_container(path: Path) -> Container:
             head = handle.read(12)
             if head[4:8] in _FIRST_BOXES:
                 _check_mp4(handle, size)
-                return "mp4"
+                return
             if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
                 _check_avi(handle, size)
-                return "avi"
+                return
             if head[:4] == _EBML:
                 _check_matroska(handle, size)
-                return "matroska"
+                return
     except OSError as error:
         raise RefusedError("video.unreadable", f"the file cannot be read: {error.strerror}") from None
     raise RefusedError("video.not_a_video", "the file begins as no MP4, MOV, AVI, MKV or WebM; convert or remove it")
@@ -118,7 +116,7 @@ def _check_avi(handle: BinaryIO, size: int) -> None:
 
 
 def _check_matroska(handle: BinaryIO, size: int) -> None:
-    """Find the segment and compare its end with the file's; a live recording states no length, and passes."""
+    """Find the segment and compare its end with the file's; one of unknown length, as live recordings have, passes."""
     start = 0
     while start < size:
         handle.seek(start)
@@ -127,11 +125,9 @@ def _check_matroska(handle: BinaryIO, size: int) -> None:
         if name not in (_EBML, _SEGMENT, _VOID):
             raise RefusedError("video.corrupt", f"there is no Matroska element at byte {start:,}")
         width, length = _vint(head[len(name) :])
-        if name == _SEGMENT and length is None:
-            return
         end = start + len(name) + width + (length or 0)
-        if width == 0 or end > size:
-            raise _truncated(f"the file has {size:,} bytes, its elements promise {end:,}")
+        if not width or end > size:
+            raise _truncated(f"the file has {size:,} bytes, its elements promise {max(end, size + 1):,}")
         if name == _SEGMENT:
             return
         start = end

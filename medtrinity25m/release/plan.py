@@ -27,7 +27,7 @@ from medtrinity25m.readers.record import Record
 from medtrinity25m.readers.safe import Jail
 from medtrinity25m.registry import EVALUATION_FIRST, SPLITS, Source, Split
 from medtrinity25m.release.quarantine import Rejected
-from medtrinity25m.release.workspace import Workspace, write_committed
+from medtrinity25m.release.workspace import write_committed
 
 ROW_OVERHEAD = 4096  # bytes of text, claims and masks beside the image in a typical row
 
@@ -92,7 +92,7 @@ def make_plan(config: BuildConfig, key: Key, engine: Engine, watcher: Watcher) -
     rejected: list[Rejected] = []
     stacks: list[Stack] = []
     for source, root in config.resolved:
-        jail = Jail(root, Workspace(config.folder).cache)
+        jail = Jail(root, config.cache_folder)
         found, refused, series = _read_source(source, jail, key, engine, watcher, config.limit)
         records.extend(found)
         rejected.extend(refused)

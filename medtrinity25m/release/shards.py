@@ -38,12 +38,14 @@ class ShardBuilder:
 
     Args:
         sources: source and folder, by source id.
+        cache: folder that archives are unpacked to.
         stages: what happens between reading and writing.
         poison: locators that ended a process before; refused instead of touched.
     """
 
     workspace: Workspace
     sources: dict[str, tuple[Source, Path]]
+    cache: Path
     stages: tuple[Stage, ...]
     group_bytes: int
     poison: frozenset[str] = frozenset()
@@ -90,7 +92,7 @@ class ShardBuilder:
         marker = Marker(self.workspace, shard.name)
         for source_id, records in groupby(shard.records, key=lambda record: record.source):
             source, root = self.sources[source_id]
-            yield from self._loaded(Loader(source, Jail(root, self.workspace.cache)), records, marker)
+            yield from self._loaded(Loader(source, Jail(root, self.cache)), records, marker)
 
     def _loaded(self, loader: Loader, records: Iterable[Record], marker: Marker) -> Iterator[Sample]:
         for record in records:

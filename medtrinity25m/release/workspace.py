@@ -46,7 +46,6 @@ class Workspace:
         self.journals = self.work / "journal"
         self.quarantine = self.work / "quarantine"
         self.active = self.work / "active"
-        self.cache = self.work / "cache"
 
     def create(self) -> None:
         """Make the folders."""

@@ -23,6 +23,4 @@ def make(root: Path) -> Expected:
         splits={"train", "test"},
         diseases={"diabetic_retinopathy"},
         organs={"retina"},
-        healthy=1,
-        refused=(("layout.unclaimed", 1),),
     )

@@ -29,7 +29,6 @@ def make(root: Path) -> Expected:
         rows=8,
         modalities={"ct", "pet"},
         patients=2,
-        diseases={"tumor"},
-        organs={"whole_body"},
+        diseases={"melanoma", "tumor"},
         rois=8,
     )

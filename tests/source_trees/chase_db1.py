@@ -26,5 +26,4 @@ def make(root: Path) -> Expected:
         patients=2,
         organs={"retina", "vessel"},
         rois=3,
-        refused=(("layout.unclaimed", 3),),
     )

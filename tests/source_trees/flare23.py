@@ -27,5 +27,4 @@ def make(root: Path) -> Expected:
         diseases={"tumor"},
         organs={"abdomen", "liver", "kidney", "adrenal_gland"},
         rois=7,
-        refused=(("layout.unclaimed", 1),),
     )

@@ -31,5 +31,5 @@ def make(root: Path) -> Expected:
         rows=8,
         modalities={"endoscopy"},
         diseases={"colorectal_polyp", "ulcerative_colitis", "barrett_esophagus", "esophagitis"},
-        organs={"colorectum", "gastrointestinal_tract", "colon", "esophagus"},
+        organs={"colorectum", "colon", "esophagus"},
     )

@@ -34,5 +34,4 @@ def make(root: Path) -> Expected:
         modalities={"endoscopy"},
         diseases={"colorectal_polyp", "esophagitis"},
         organs={"colorectum", "gastrointestinal_tract", "esophagus"},
-        refused=(("layout.unclaimed", 1),),
     )

@@ -29,7 +29,7 @@ def make(root: Path) -> Expected:
         rows=3,
         modalities={"fundus"},
         splits={"train", "test"},
-        diseases={"microaneurysm", "retinal_hemorrhage", "hard_exudate", "soft_exudate"},
+        diseases={"diabetic_retinopathy", "microaneurysm", "retinal_hemorrhage", "hard_exudate", "soft_exudate"},
         organs={"retina", "optic_disc"},
         rois=10,
     )

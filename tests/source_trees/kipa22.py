@@ -22,5 +22,4 @@ def make(root: Path) -> Expected:
         diseases={"kidney_tumor"},
         organs={"abdomen", "vessel", "kidney"},
         rois=8,
-        refused=(("layout.unclaimed", 1),),
     )

@@ -28,5 +28,4 @@ def make(root: Path) -> Expected:
         diseases={"colorectal_polyp"},
         organs={"colorectum"},
         rois=4,
-        refused=(("layout.unclaimed", 1),),
     )

@@ -20,10 +20,10 @@ def make(root: Path) -> Expected:
     splits = [{"train_split": "DUKE_001", "test_split": "NACT_02"}, {"train_split": "ISPY1_1001", "test_split": ""}]
     table(root, "train_test_splits.csv", splits)
     return Expected(
-        rows=7,
+        rows=3,
         modalities={"mri"},
         patients=3,
         diseases={"breast_cancer"},
         organs={"breast"},
-        rois=7,
+        rois=3,
     )

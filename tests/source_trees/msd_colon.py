@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from source_trees import Expected
-from source_trees.msd_liver import UNCLAIMED, task
+from source_trees.msd_liver import task
 
 
 def make(root: Path) -> Expected:
@@ -19,5 +19,4 @@ def make(root: Path) -> Expected:
         diseases={"colon_cancer"},
         organs={"colon"},
         rois=4,
-        refused=UNCLAIMED,
     )

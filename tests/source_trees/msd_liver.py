@@ -11,9 +11,6 @@ import numpy as np
 from source_trees import Expected
 from source_trees.drawing import Box, json_file, labels, noise, volume
 
-UNCLAIMED = (("layout.unclaimed", 1),)
-"""dataset.json; the AppleDouble files of the tar begin with a dot and are passed over."""
-
 
 def task(
     root: Path,
@@ -62,5 +59,4 @@ def make(root: Path) -> Expected:
         diseases={"liver_tumor"},
         organs={"abdomen", "liver"},
         rois=6,
-        refused=UNCLAIMED,
     )

@@ -18,8 +18,8 @@ def make(root: Path) -> Expected:
         rows=13,
         modalities={"histopathology"},
         splits={"train", "test"},
-        diseases={"necrosis", "colorectal_adenocarcinoma"},
-        organs={"adipose_tissue", "lymphocyte", "mucus", "smooth_muscle", "mucosa", "stroma", "colorectum"},
+        diseases={"colorectal_adenocarcinoma"},
+        organs={"adipose_tissue", "lymphocyte", "mucus", "smooth_muscle", "mucosa", "stroma", "debris", "colorectum"},
         rois=12,
         healthy=2,
     )

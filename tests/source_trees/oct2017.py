@@ -24,6 +24,5 @@ def make(root: Path) -> Expected:
         splits={"train", "validation", "test"},
         diseases={"choroidal_neovascularization", "diabetic_macular_edema", "drusen"},
         organs={"retina", "macula"},
-        rois=7,
         healthy=2,
     )

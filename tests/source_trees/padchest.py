@@ -22,7 +22,7 @@ LABELS = {
         "pleural effusion",
         " loculated fissural effusion",
     ],
-    "216840111366964012989926673512011074122523403_00-163-058.png": ["pulmonary fibrosis", "kyphosis", "", "unchanged"],
+    "216840111366964012989926673512011074122523403_00-163-058.png": ["fibrotic band", "kyphosis", "", "unchanged"],
     "216840111366964012989926673512011083134050913_00-168-009.png": ["central venous catheter", "hydropneumothorax"],
     "216840111366964013076187734852011178154626671_00-145-086.png": ["exclude"],
 }
@@ -52,7 +52,7 @@ def make(root: Path) -> Expected:
         rows=5,
         modalities={"xray"},
         patients=4,
-        diseases={"pleural_effusion", "pulmonary_fibrosis", "kyphosis", "support_device", "pneumothorax"},
+        diseases={"pleural_effusion", "fibrosis", "kyphosis", "support_device", "pneumothorax"},
         organs={"chest"},
         healthy=1,
         texts=5,

@@ -23,8 +23,7 @@ def make(root: Path) -> Expected:
     return Expected(
         rows=3,
         modalities={"histopathology"},
-        diseases={"gastric_adenocarcinoma"},
+        diseases={"gastric_adenocarcinoma", "tubular_adenocarcinoma"},
         organs={"stomach"},
-        rois=3,
-        refused=(("layout.unclaimed", 1),),
+        texts=3,
     )

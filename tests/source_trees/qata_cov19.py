@@ -27,7 +27,6 @@ def make(root: Path) -> Expected:
         modalities={"xray"},
         splits={"train", "test"},
         diseases={"covid_19"},
-        organs={"lung"},
+        organs={"chest"},
         rois=6,
-        refused=(("layout.unclaimed", 2),),
     )

@@ -33,5 +33,4 @@ def make(root: Path) -> Expected:
         diseases={"glaucoma"},
         organs={"retina", "optic_disc", "optic_cup"},
         rois=8,
-        healthy=1,
     )

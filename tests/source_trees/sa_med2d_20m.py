@@ -33,7 +33,7 @@ def make(root: Path) -> Expected:
     json_file(root, "SAMed2Dv1/SAMed2D_v1.json", pairs)
     json_file(root, "SAMed2Dv1/SAMed2D_v1_class_mapping_id.json", {"CAD_PE": {"pulmonary_embolism": "0000"}})
     return Expected(
-        rows=8,
+        rows=7,
         modalities={"ct", "mri", "pet", "xray", "dermoscopy", "endoscopy", "ultrasound"},
         patients=7,
         diseases={"pulmonary_embolism", "tumor", "skin_lesion", "colorectal_polyp"},

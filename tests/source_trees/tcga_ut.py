@@ -25,7 +25,7 @@ def make(root: Path) -> Expected:
         rows=8,
         modalities={"histopathology"},
         patients=4,
-        diseases={"breast_cancer", "low_grade_glioma", "melanoma", "non_hodgkin_lymphoma"},
+        diseases={"breast_cancer", "glioma", "melanoma", "non_hodgkin_lymphoma"},
         organs={"breast", "brain"},
         rois=8,
     )

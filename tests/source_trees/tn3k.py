@@ -21,5 +21,4 @@ def make(root: Path) -> Expected:
         diseases={"thyroid_nodule"},
         organs={"thyroid"},
         rois=3,
-        refused=(("layout.unclaimed", 1),),
     )

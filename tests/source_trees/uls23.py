@@ -38,7 +38,6 @@ def make(root: Path) -> Expected:
         rows=10,
         modalities={"ct"},
         diseases={"lesion", "pulmonary_nodule", "lymphadenopathy"},
-        organs={"bone", "kidney", "lung", "lymph_node"},
+        organs={"bone", "kidney", "lung", "mediastinum"},
         rois=10,
-        refused=(("layout.unclaimed", 2),),
     )

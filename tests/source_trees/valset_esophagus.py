@@ -33,6 +33,6 @@ def make(root: Path) -> Expected:
         rows=17,
         modalities={"histopathology"},
         diseases={"esophageal_adenocarcinoma", "ulcer"},
-        organs={"esophagus", "stomach", "mucosa", "tissue", "gland", "smooth_muscle"},
+        organs={"esophagus", "stomach", "mucosa", "submucosa", "adventitia", "gland", "smooth_muscle"},
         rois=17,
     )
