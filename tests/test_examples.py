@@ -14,10 +14,13 @@ from medtrinity25m.build import build
 from medtrinity25m.config import load_config
 from medtrinity25m.progress import Reporter
 from medtrinity25m.registry import parse_source
+from medtrinity25m.roi.card import parse_card
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCES = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
+GUIDES = [(ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("sources", "experts")]
+SHOWN = [text for guide in GUIDES for kind, text in re.findall(r"```(\w*)\n(.*?)```", guide, flags=re.DOTALL)]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("[0-9]*.py")), ids=lambda path: path.stem)
@@ -46,8 +49,8 @@ def test_the_readme_s_own_source_and_config_build(tmp_path, draw):
     assert manifest["diseases"] == {"none": 1, "pneumonia": 1, "pneumothorax": 1}
 
 
-@pytest.mark.parametrize("text", [text for kind, text in FENCES if kind == "toml" and "kind =" in text])
-def test_every_layout_the_readme_shows_is_valid(text):
+@pytest.mark.parametrize("text", [text for text in SHOWN if "[layout]" in text])
+def test_every_layout_the_guide_shows_is_valid(text):
     """The keys shown are the keys there are."""
     head = {
         "id": "x",
@@ -58,7 +61,13 @@ def test_every_layout_the_readme_shows_is_valid(text):
         "modality": "ct",
     }
 
-    assert parse_source(head | tomllib.loads(text), "README.md").layout
+    assert parse_source(head | tomllib.loads(text), "sources.md").layout
+
+
+@pytest.mark.parametrize("text", [text for text in SHOWN if "[run]" in text])
+def test_every_card_the_guide_shows_is_valid(text):
+    """The keys shown are the keys there are."""
+    assert parse_card(tomllib.loads(text), "experts.md", ROOT).run
 
 
 def test_every_command_of_the_readme_exists():

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from medtrinity25m.triplet import XYXY
 
@@ -18,6 +19,7 @@ LUMA_REACH = 50
 WIDEST_PX = 15
 SHORTEST_PX = 7
 SHORTEST_RUN_PX = 4
+ISLE_PX = 3
 MOST_TRIED = 300
 FAINTEST = 8
 REACH_PX = 5
@@ -43,6 +45,11 @@ class _Line(NamedTuple):
 
     def coverage(self, start: int, stop: int) -> float:
         return float(self.covered[stop] - self.covered[start]) / max(1, stop - start)
+
+    def continues(self, other: _Line) -> bool:
+        """Say whether two pieces lie in the same rows and are about as strong."""
+        same = abs(self.near - other.near) <= 1 and abs(self.far - other.far) <= 1
+        return same and 0.5 < self.level / other.level < 2
 
     def firmness(self, start: int, stop: int) -> float:
         trim = min(4, (stop - start) // 4)
@@ -87,11 +94,76 @@ def _boxes_of_luma(green: Map, luma: Map, level: int) -> tuple[float, tuple[XYXY
     ink = _ink(green, luma, level)
     rows = _lines(ink)
     columns = _lines(np.ascontiguousarray(ink.T)) if rows else []
-    if not columns:
-        return 0, ()
     sheet = _Sheet(ink, rows, columns)
-    chosen = sheet.select()
-    return sum(sheet.strength(one) for one in chosen), tuple(sheet.box(one) for one in chosen)
+    chosen = sheet.select() if columns else []
+    boxes = [sheet.box(one) for one in chosen]
+    small = _small_frames(ink, boxes, max((sheet.level(one) for one in chosen), default=0.0))
+    strength = sum(sheet.strength(one) for one in chosen) + sum(weight for _, weight in small)
+    return strength, (*boxes, *(box for box, _ in small))
+
+
+def _small_frames(ink: Map, boxes: list[XYXY], brightest: float) -> list[tuple[XYXY, float]]:
+    """Return the frames too small for straight pieces of line to tell, each an island of ink, with its strength."""
+    rest = ink.copy()
+    for x0, y0, x1, y1 in boxes:
+        for rows, columns in (
+            (slice(y0, y0 + 5), slice(x0, x1)),
+            (slice(y1 - 5, y1), slice(x0, x1)),
+            (slice(y0, y1), slice(x0, x0 + 5)),
+            (slice(y0, y1), slice(x1 - 5, x1)),
+        ):
+            rest[_wider(rows, ISLE_PX), _wider(columns, ISLE_PX)] = 0
+    threshold = max(FAINTEST, 0.35 * (brightest or float(rest.max())))
+    labels, _ = ndimage.label(rest > threshold, structure=np.ones((3, 3)))
+    found = []
+    for rows, columns in ndimage.find_objects(labels):
+        if min(rows.stop - rows.start, columns.stop - columns.start) > 32:
+            continue
+        tight = _tightened(rest, rows, columns)
+        if tight is None:
+            continue
+        rows, columns = tight
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        level = _frame_level(rest[tight])
+        inside = np.count_nonzero(rest[tight] > level / 2)
+        around = np.count_nonzero(rest[_wider(rows, 6), _wider(columns, 6)] > level / 2) - inside
+        if level > max(threshold, 0.42 * brightest) and around <= 0.25 * inside:
+            found.append(((columns.start, rows.start, columns.stop, rows.stop), level * 2 * (height + width)))
+    return found
+
+
+def _tightened(ink: Map, rows: slice, columns: slice) -> tuple[slice, slice] | None:
+    """Return an island's rows and columns without the blur around it, None for what is smaller than a frame."""
+    patch = ink[rows, columns]
+    if min(patch.shape) < SHORTEST_PX:
+        return None
+    solid = patch > 0.5 * np.quantile(patch, 0.9)
+    tight = []
+    for span, share in ((rows, solid.mean(axis=1)), (columns, solid.mean(axis=0))):
+        full = np.flatnonzero(share >= 0.7)
+        if full.size < 2 or full[-1] - full[0] + 1 < SHORTEST_PX:
+            return None
+        tight.append(slice(span.start + int(full[0]), span.start + int(full[-1]) + 1))
+    return tight[0], tight[1]
+
+
+def _wider(span: slice, margin: int) -> slice:
+    return slice(max(0, span.start - margin), span.stop + margin)
+
+
+def _frame_level(patch: Map) -> float:
+    """Return how strong a frame fills a patch to its edges and leaves its middle empty, 0 for anything else."""
+    levels = []
+    for turned in (patch, patch[::-1], patch.T, patch.T[::-1]):
+        edge = turned[:3].max(axis=0)
+        levels.append(float(np.median(edge)))
+        if np.mean(turned[:2].max(axis=0) > 0.35 * levels[-1]) < 0.85:
+            return 0
+    level = min(levels)
+    height, width = patch.shape
+    middle = patch[height // 3 : height - height // 3, width // 3 : width - width // 3]
+    hole = np.quantile(middle, 0.5 if min(height, width) < 20 else 0.8)
+    return level if level > 0.5 * max(levels) and hole < 0.5 * level else 0
 
 
 def _greenness(pixels: NDArray[np.uint8]) -> Map:
@@ -181,7 +253,7 @@ def _joined(lines: list[_Line]) -> list[_Line]:
         line = left.pop(0)
         for other in sorted(left, key=lambda one: max(one.start - line.stop, line.start - one.stop)):
             gap = max(other.start - line.stop, line.start - other.stop)
-            if abs(line.position - other.position) <= 1 and gap <= 16 and other.stop - other.start > 24:
+            if gap <= min(16, other.stop - other.start) and line.continues(other):
                 line = line._replace(start=min(line.start, other.start), stop=max(line.stop, other.stop))
                 left.remove(other)
         whole.append(line)
@@ -311,8 +383,8 @@ class _Sheet:
     def faint(self, one: _Candidate, brightest: float) -> bool:
         crossings, branches, borders, _ = self.rank(one)
         sides = [(line.mean(start, stop), line.firmness(start, stop)) for _, line, start, stop in self.sides(one)]
-        plain = min(firm for _, firm in sides) > 0.9
-        need = 0.75 if borders == 2 else 0.5 if crossings + branches else 0.28 if plain else 0.42
+        firm = min(firm for _, firm in sides)
+        need = 0.75 if borders == 2 else 0.6 if firm < 0.4 else 0.5 if crossings + branches else 0.28 if firm > 0.9 else 0.42
         return min(mean for mean, _ in sides) < need * brightest
 
     def candidates(self) -> Iterator[_Candidate]:
@@ -425,9 +497,11 @@ class _Sheet:
         """Say whether the sides that no other box explains are drawn, rather than texture between two drawn lines."""
         share = sum(stop - start for _, _, start, stop in new) / sum(stop - start for _, _, start, stop in sides)
         firm = min(line.firmness(start, stop) for _, line, start, stop in new)
+        level = min(line.mean(start, stop) for _, line, start, stop in new)
+        need = 0.85 if share < 0.3 else 0.55 if firm >= 0.9 else 0.7
         return (
             (share >= 0.45 or firm >= 0.6)
-            and min(line.mean(start, stop) for _, line, start, stop in new) >= (0.7 if share >= 0.3 else 0.85) * brightest
+            and level >= need * brightest
             and min(line.coverage(start, stop) for _, line, start, stop in new) >= 0.9
         )
 
