@@ -34,8 +34,12 @@ VIEWS = {
     "ap": "anteroposterior",
     "cc": "craniocaudal",
     "mlo": "mediolateral oblique",
+    "oct": "OCT",
 }
 """The words for a view; the short ones are DICOM View Position (0018,5101) written out."""
+
+OCT_NOUN = "ophthalmic image"
+"""What optical coherence tomography is called: it stands with fundus photographs, and is none."""
 
 SLIDES = ("histopathology", "microscopy")
 """Modalities that show tissue taken out of the patient: no side of a patient lies in such a picture."""
@@ -68,7 +72,8 @@ def picture(facts: Facts) -> Prose:
     prose = Prose().say(f"{article} ")
     if facts.view is not None and view is not None:
         prose.claim(view, "view", "metadata:view", value=facts.view).say(" ")
-    prose.claim(term.image or f"{term.name} image", "modality", "metadata:modality", value=facts.modality)
+    noun = OCT_NOUN if facts.view == "oct" else term.image or f"{term.name} image"
+    prose.claim(noun, "modality", "metadata:modality", value=facts.modality)
     organs = [_organ(organ, facts) for organ in shown_organs(facts)]
     if organs:
         prose.say(" of ").add(listed(organs))
@@ -86,7 +91,7 @@ def shown_organs(facts: Facts) -> tuple[str, ...]:
 
 def _article(word: str) -> str:
     """Return the indefinite article of a word of ours, all of which sound as they begin."""
-    return "an" if word[0] in "aeiou" else "a"
+    return "an" if word[0] in "aeiouO" else "a"
 
 
 def _organ(organ: str, facts: Facts) -> Prose:

@@ -47,7 +47,7 @@ class BuildConfig(Frozen):
     sources: tuple[SourceEntry, ...] = Field(min_length=1)
     split: dict[Split, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
     cache: Path | None = None
-    """Folder for unpacked archives and for what experts found in volumes; builds may share one. Default: beside `out`."""
+    """Folder for unpacked archives and for what experts found in volumes; beside `out` unless said."""
     experts: dict[str, tuple[str, ...]] = {}
     """Modality → expert cards (ids, or TOMLs beside this file) asked where nobody marked an image and its source names
     no expert of its own."""

@@ -171,7 +171,7 @@ class SliceRule(Frozen):
 
     `axis` applies to volumes and names the plane that is shown. `keep = "roi"` keeps planes with a mark,
     `"largest"` the one plane per volume with the largest marked area (the middle one without marks),
-    `"every"` each `step`-th from the first.
+    `"every"` each `step`-th from the first; with `"roi"`, `step` keeps each so-many-th of those with a mark.
     """
 
     axis: Literal["axial", "coronal", "sagittal"] = "axial"
@@ -182,8 +182,10 @@ class SliceRule(Frozen):
 
     @model_validator(mode="after")
     def _step_belongs_to_every(self) -> SliceRule:
-        if (self.keep == "every") != (self.step > 1):
-            raise ValueError('step goes with keep = "every" and is at least 2 there')
+        if self.keep == "every" and self.step == 1:
+            raise ValueError('keep = "every" needs a step of at least 2: every step-th plane is kept')
+        if self.keep in ("all", "largest") and self.step > 1:
+            raise ValueError('step goes with keep = "every" or "roi"')
         return self
 
 
@@ -193,12 +195,14 @@ class ROIRule(Frozen):
     `components`: one ROI per 4-connected component of a mask, per instance of an instance map, per box.
     `classes`: one ROI per label, the union of its masks, with the count.
     `whole_image`: the image as a whole is the finding (a cropped lesion, a tile with one tissue).
-    Components smaller than `min_area_px` or `min_area_mm2` are dropped.
+    Components smaller than `min_area_px` or `min_area_mm2` are dropped. `readers = "merge"`: several readers marked the
+    same things, so masks of one label are united before they are taken apart, and boxes that overlap by half are one.
     """
 
     rule: Literal["components", "classes", "whole_image"] = "components"
     min_area_px: int | None = Field(default=None, ge=1)
     min_area_mm2: float | None = Field(default=None, gt=0)
+    readers: Literal["apart", "merge"] = "apart"
 
     @model_validator(mode="after")
     def _one_unit(self) -> ROIRule:

@@ -28,7 +28,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 Origin = Literal["mask", "box", "expert", "whole_image"]
 Verdict = Literal["supported", "contradicted", "unsupported"]
 Side = Literal["left", "right"]
-View = Literal["axial", "coronal", "sagittal", "oblique", "frontal", "lateral", "pa", "ap", "cc", "mlo"]
+View = Literal["axial", "coronal", "sagittal", "oblique", "frontal", "lateral", "pa", "ap", "cc", "mlo", "oct"]
 TextField = Literal["global_text", "local_text", "relation_text", "caption"]
 
 

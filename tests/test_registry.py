@@ -77,7 +77,8 @@ def test_every_packaged_source_says_its_licence_and_loads():
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        ({"slices": {"keep": "every"}}, "step goes with"),
+        ({"slices": {"keep": "every"}}, "step of at least 2"),
+        ({"slices": {"keep": "largest", "step": 3}}, "step goes with"),
         ({"roi": {"min_area_px": 3, "min_area_mm2": 1.0}}, "not both"),
         ({"layout": {"kind": "table", "file": "a.csv", "image": "f", "box": ["x", "y"]}}, "four columns"),
         ({"layout": {"kind": "image_mask", "mask_kind": "classes", "mask_label": "cyst"}}, "does not go with"),

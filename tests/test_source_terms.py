@@ -48,6 +48,7 @@ CLOSED = {
 
 COMPOSITE = {
     "cytoimagenet", "flare23", "llava_med", "medmnist", "medmnist_scans", "medtrinity_25m", "medtrinity_25m_demo",
+    "octmnist",
     "pathvqa", "pmc_oa", "pmc_vqa", "quilt_1m", "quilt_llava", "roco", "sa_med2d_20m", "slake", "uls23", "vqa_rad",
 }  # fmt: skip
 """Collections of other people's pictures, of which one at least is closed, incompatible or of unknown terms."""

@@ -169,8 +169,8 @@ def _look(cast: Cast, index: int, facts: RegionFacts) -> Prose:
     if parts:
         alone = Prose() if bright or not attenuation else Prose(", with a ").add(attenuation)
         return Prose(f"{pronoun} {verb} ").add(listed(parts)).add(margin).add(alone).sentence()
-    whose = "their" if roi.count > 1 else "its"
-    return Prose(f"{whose} ").add(attenuation).sentence() if attenuation else Prose()
+    have = "have" if roi.count > 1 else "has"
+    return Prose(f"{pronoun} {have} a ").add(attenuation).sentence() if attenuation else Prose()
 
 
 def _within_box(bright: Prose, attenuation: Prose) -> Prose:

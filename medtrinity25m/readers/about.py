@@ -10,7 +10,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from medtrinity25m.errors import ConfigError, RefusedError
 from medtrinity25m.readers import tabular
@@ -33,16 +32,19 @@ class Keys:
 
     def name(self, by: str) -> str | None:
         """Return the entry's name of one kind."""
-        path = PurePosixPath(self.entry.path)
-        names = {
-            "sop_uid": self.entry.uid,
-            "series_uid": self.entry.container,
-            "study_uid": self.entry.study,
-            "patient": self.entry.patient,
-            "path": self.entry.path,
-            "stem": _SUFFIX.sub("", path.name),
-        }
-        return names[by]
+        match by:
+            case "sop_uid":
+                return self.entry.uid
+            case "series_uid":
+                return self.entry.container
+            case "study_uid":
+                return self.entry.study
+            case "patient":
+                return self.entry.patient
+            case "path":
+                return self.entry.path
+            case _:
+                return _SUFFIX.sub("", self.entry.path.rpartition("/")[2])
 
 
 def add_tables(source: Source, tables: tuple[About, ...], listing: Listing, jail: Jail, files: list[str]) -> None:

@@ -86,7 +86,7 @@ class Expand:
             "path": entry.path,
             "sha256": blob.sha256,
             "modality": self._modality(entry, file),
-            "view": _view(entry.view) or source.view,
+            "view": _view(entry.view) or source.view or _tomography(file),
             "laterality": None if entry.laterality is None else SIDE_WORDS.get(entry.laterality.strip().casefold()),
             "patient": patient,
             "study": study,
@@ -148,7 +148,7 @@ class Expand:
         total = [sum(area.values()) for area in areas]
         match rule.keep:
             case "roi":
-                return [index for index in range(count) if total[index]]
+                return [index for index in range(count) if total[index]][:: rule.step]
             case "largest":
                 return [max(range(count), key=lambda index: (total[index], -index)) if any(total) else count // 2]
             case "every":
@@ -187,6 +187,11 @@ def _view(raw: str | None) -> View | None:
     word = (raw or "").strip().casefold()
     known: dict[str, View] = {view: view for view in get_args(View)} | VIEW_WORDS
     return known.get(word)
+
+
+def _tomography(file: ImageFile) -> View | None:
+    """Return the view of an ophthalmic tomogram, which DICOM tells from a fundus photograph by its modality."""
+    return "oct" if isinstance(file, DicomFile) and file.header.modality == "OPT" else None
 
 
 def _place(organs: tuple[str, ...], body_part: str | None) -> tuple[str, ...]:

@@ -175,7 +175,7 @@ def _add_splits(source: Source, jail: Jail, listing: Listing) -> None:
             named[line.strip()].add(split)
     named.pop("", None)
     hits = 0
-    for at, entry in enumerate(listing.entries):
+    for at, entry in enumerate(listing.entries if named else ()):
         path = entry.path.partition("!/")[2] or entry.path
         names = (path, PurePosixPath(path).name, Keys(entry).name("stem"), entry.patient)
         found = {split for name in names if name in named for split in named[name]}

@@ -66,7 +66,7 @@ def literals(pattern: str) -> int:
 
 def cell_of(row: Mapping[str, object], name: str) -> object:
     """Return a cell by its column, or None; `data.x` reaches into a cell that holds JSON or a Python literal."""
-    return reach(row, name)[1]
+    return row[name] if name in row else reach(row, name)[1]
 
 
 def reach(row: Mapping[str, object], name: str) -> tuple[bool, object]:
@@ -140,12 +140,10 @@ def fill(template: str, row: Mapping[str, object], where: str) -> str:
     Raises:
         RefusedError: `table.column_missing` when the row has no such column or no value in it.
     """
-    names = _FIELD.findall(template)
-    if not names:
+    pieces = _split_at(_FIELD, template)
+    if len(pieces) == 1:
         return _cell(template, row, where)
-    return "".join(
-        _cell(piece, row, where) if at % 2 else piece for at, piece in enumerate(_split_at(_FIELD, template))
-    )
+    return "".join(_cell(piece, row, where) if at % 2 else piece for at, piece in enumerate(pieces))
 
 
 @dataclass(frozen=True)
@@ -163,26 +161,33 @@ class Wild:
 
     def fits(self, path: str) -> bool:
         """Say whether a path fits."""
-        first, last = self.literals[0], self.literals[-1]
-        if not self.wildcards:
-            return path == first
-        if len(path) < len(first) + len(last) or not (path.startswith(first) and path.endswith(last)):
-            return False
-        if len(self.wildcards) > 1:
-            return re.fullmatch(self._expression(), path, re.DOTALL) is not None
-        middle = path[len(first) : len(path) - len(last)]
-        match self.wildcards[0]:
-            case "*":
-                return "/" not in middle
-            case "**/":
-                return not middle or middle.endswith("/")
-            case _:
-                return True
+        first, *rest = self.literals
+        return path.startswith(first) and _follows(path[len(first) :], self.wildcards, tuple(rest))
 
-    def _expression(self) -> str:
-        found = {"*": "[^/]*", "**/": "(?:.*/)?", "**": ".*"}
-        rest = zip(self.wildcards, self.literals[1:], strict=True)
-        return re.escape(self.literals[0]) + "".join(found[wild] + re.escape(text) for wild, text in rest)
+
+def _follows(text: str, wildcards: tuple[str, ...], literals: tuple[str, ...]) -> bool:
+    """Say whether a text is made of wildcards, each with its literal behind it."""
+    if not wildcards:
+        return not text
+    literal, start = literals[0], 0
+    if len(wildcards) == 1:  # the last literal stands at the end
+        start = len(text) - len(literal)
+        return start >= 0 and text.endswith(literal) and _takes(wildcards[0], text[:start])
+    while (at := text.find(literal, start)) >= 0:
+        if _takes(wildcards[0], text[:at]) and _follows(text[at + len(literal) :], wildcards[1:], literals[1:]):
+            return True
+        start = at + 1
+    return False
+
+
+def _takes(wildcard: str, text: str) -> bool:
+    match wildcard:
+        case "*":
+            return "/" not in text
+        case "**/":
+            return not text or text.endswith("/")
+        case _:
+            return True
 
 
 def fill_wild(template: str, row: Mapping[str, object], where: str) -> Wild:
@@ -191,17 +196,18 @@ def fill_wild(template: str, row: Mapping[str, object], where: str) -> Wild:
     Raises:
         RefusedError: `table.column_missing`, as `fill`.
     """
-    literals, wildcards = [""], []
-    for at, piece in enumerate(_split_at(_FIELD, template) if _FIELD.search(template) else ("", template)):
+    literals, wildcards = [""], list[str]()
+    pieces = _split_at(_FIELD, template)
+    for at, piece in enumerate(pieces if len(pieces) > 1 else ("", template)):
         if at % 2:
             literals[-1] += _cell(piece, row, where)
-            continue
-        for number, part in enumerate(_split_at(_WILD, piece)):
-            if number % 2:
-                wildcards.append(part)
-                literals.append("")
-            else:
-                literals[-1] += part
+        elif "*" not in piece:
+            literals[-1] += piece
+        else:
+            first, *rest = _split_at(_WILD, piece)
+            literals[-1] += first
+            wildcards += rest[::2]
+            literals += rest[1::2]
     return Wild(tuple(literals), tuple(wildcards))
 
 

@@ -45,7 +45,10 @@ LANCZOS_SUPPORT = 3  # pixels of the coarser grid on each side
 
 
 class Tile(NamedTuple):
-    """A tile's upper-left corner in pixels of level 0, and the share of it that is tissue."""
+    """A tile's upper-left corner in pixels of level 0, and the share of it that is tissue.
+
+    The share is counted in squares of a 16th to a 31st of the tile's side; gaps finer than these count as tissue.
+    """
 
     x: int
     y: int

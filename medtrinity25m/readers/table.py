@@ -14,7 +14,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import PurePosixPath
 from typing import Any
 
 from medtrinity25m.errors import ConfigError, RefusedError
@@ -182,7 +181,7 @@ class RowReader:
             marks += [mask_mark(self.source, layout, mask, region) for mask in found]
         if layout.boxes_file is not None:
             marks += self._boxes_from(self._one(layout.boxes_file, row, where))
-        name = PurePosixPath(path).name
+        name = path.rpartition("/")[2]
         named = (_named_box(fields, region) for pattern in layout.box_names if (fields := match_path(pattern, name)))
         return [*marks, *([first] if (first := next(filter(None, named), None)) else [])]
 

@@ -76,11 +76,11 @@ class VideoFile:
         check_container(self._path)
         with self._heard("the file"):
             stream = self._open()
-            width, height = (int(stream.get(prop)) for prop in (3, 4))
+            width = int(stream.get(self._cv2.CAP_PROP_FRAME_WIDTH))
+            height = int(stream.get(self._cv2.CAP_PROP_FRAME_HEIGHT))
         if not 0 < width * height <= MAX_PIXELS:
-            raise RefusedError(
-                "video.too_large", f"frames of {width:,} x {height:,}; the limit is {MAX_PIXELS:,} pixels"
-            )
+            why = f"frames of {width:,} x {height:,}; the limit is {MAX_PIXELS:,} pixels"
+            raise RefusedError("video.too_large", why)
         self._shape = (height, width, 3)
         self._times, self._timed = self._index(_codec(stream, self._cv2))
         planes = self._times[-1] / (every_s * 1000) + SAME_MS

@@ -20,6 +20,7 @@ from medtrinity25m.errors import ConfigError, RefusedError
 from medtrinity25m.registry import RESERVED, ROIRule
 from medtrinity25m.roi import geometry
 from medtrinity25m.roi.geometry import Piece
+from medtrinity25m.roi.readers import merged
 from medtrinity25m.triplet import ROI, XYXY, Annotation, Sample
 
 
@@ -56,6 +57,8 @@ class Locate:
             return sample.with_(rois=_whole_image(sample))
         for mark in sample.annotations:
             _check_shape(mark, sample)
+        if rule.readers == "merge":
+            sample = sample.with_(annotations=merged(sample))
         least_px = _least_area_px(rule, sample)
         make = _unions if rule.rule == "classes" else _separate
         rois = sorted(make(sample, least_px), key=_order)

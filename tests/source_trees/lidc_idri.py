@@ -102,6 +102,6 @@ def make(root: Path) -> Expected:
         patients=1,
         diseases={"pulmonary_nodule"},
         organs={"lung"},
-        rois=4,
+        rois=2,
         refused=(("dicom.no_pixels", 2),),
     )

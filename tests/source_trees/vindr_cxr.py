@@ -69,6 +69,6 @@ def make(root: Path) -> Expected:
         splits={"train", "test"},
         diseases={"opacity", "lung_lesion", "pneumonia", "aortic_enlargement", "tuberculosis"},
         organs={"chest"},
-        rois=4,
+        rois=3,
         healthy=1,
     )
