@@ -57,7 +57,7 @@ def histology(svs: Path) -> NDArray[np.uint8]:
 
 
 def drawn(height: int = 700, width: int = 900) -> NDArray[np.uint8]:
-    """Glass with a field of tissue in the middle, whose texture tells every place from its neighbours."""
+    """Glass with a field of tissue in the middle, whose texture tells every place from its neighbors."""
     pixels = np.full((height, width, 3), GLASS, np.uint8)
     field = pixels[100:-60, 150:-150]
     rows, columns = np.indices(field.shape[:2])
@@ -170,7 +170,7 @@ def test_openslide_sees_the_same_pixels(svs: Path, histology: NDArray[np.uint8])
 
 
 def test_tissue_is_where_the_share_says(svs: Path, histology: NDArray[np.uint8]) -> None:
-    """The share, told from an overview, is that of the tile's own coloured pixels to a few percent."""
+    """The share, told from an overview, is that of the tile's own colored pixels to a few percent."""
     slide = slide_file(svs, min_tissue=0.0)
     own = []
     for x, y, _ in slide.tiles:
@@ -213,7 +213,7 @@ def test_resampled_tiles_meet_without_a_seam(svs: Path, histology: NDArray[np.ui
 
 
 def test_tiles_come_from_the_coarsest_level_that_is_fine_enough(tmp_path: Path) -> None:
-    """Each level has a colour of its own, so that the tile says where it was read."""
+    """Each level has a color of its own, so that the tile says where it was read."""
     tints = [
         np.full((1024 // f, 1536 // f, 3), tint, np.uint8)
         for f, tint in ((1, EOSIN), (4, (180, 90, 140)), (16, (150, 60, 120)))
@@ -224,8 +224,9 @@ def test_tiles_come_from_the_coarsest_level_that_is_fine_enough(tmp_path: Path) 
         assert (pixels == tints[level][0, 0]).all(), mpp
 
 
-@pytest.mark.parametrize("factors", [(4,), (3.3,), (2.03, 7.7)])
-@pytest.mark.parametrize("mpp", [0.5, 1.7, 2.0, 3.3, 4.1])
+@pytest.mark.parametrize(
+    ("factors", "mpp"), [((4,), 2.0), ((4,), 3.3), ((3.3,), 1.7), ((2.03, 7.7), 1.1), ((2.03, 7.7), 4.1)]
+)
 def test_every_level_shows_the_same_place(
     tmp_path: Path, histology: NDArray[np.uint8], factors: tuple[float, ...], mpp: float
 ) -> None:
@@ -337,7 +338,8 @@ def test_formats_beyond_plain_tiff_go_to_openslide(tmp_path: Path, monkeypatch: 
     """JPEG 2000 tiles come out right with the extra installed; without it the refusal says what to install."""
     pixels = drawn()
     head = "Aperio Image Library v11.2.1 \r\n900x700 (64x64) J2K/KDU Q=70|AppMag = 20|MPP = 0.5"
-    path = write(tmp_path / "a.svs", halves(pixels, 4), description=head, encoder="j2k")
+    levels = halves(pixels, 4)
+    path = write(tmp_path / "a.svs", levels, description=head, encoder="j2k")
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "openslide", None)
         with pytest.raises(RefusedError, match=r"medtrinity25m\[wsi\]") as caught:
@@ -349,7 +351,10 @@ def test_formats_beyond_plain_tiff_go_to_openslide(tmp_path: Path, monkeypatch: 
     plane = slide.plane(5)
     assert np.abs(plane.pixels.astype(int) - pixels[y : y + 128, x : x + 128]).max() <= 12
     assert plane.spacing_mm == (0.0005, 0.0005)
-    assert slide_file(path, magnification=10).spacing_mm == (0.001, 0.001)
+    coarse = slide_file(path, magnification=5, tile_px=32)
+    x, y = (at // 4 for at in coarse.tiles[-1][:2])
+    assert np.abs(coarse.plane(coarse.count - 1).pixels.astype(int) - levels[1][y : y + 32, x : x + 32]).max() <= 12
+    assert coarse.spacing_mm == (0.002, 0.002)
 
 
 def test_a_damaged_tile_costs_only_itself(tmp_path: Path) -> None:
@@ -416,14 +421,16 @@ def test_transparent_pixels_lie_on_white(tmp_path: Path) -> None:
     assert (pixels[80:90, 80:90] < 255).all()
 
 
-@pytest.mark.parametrize("share", [0.001, 0.02, 0.3, 0.7, 0.95, 0.999])
-def test_a_cut_slide_is_refused(tmp_path: Path, svs: Path, share: float) -> None:
-    """However much is missing: no plane of a slide that is not all there."""
+def test_a_cut_slide_is_refused(tmp_path: Path, svs: Path) -> None:
+    """However little is missing: no plane of a slide that is not all there."""
+    cut = tmp_path / "cut.svs"
     for source in (svs, write(tmp_path / "a.tif", halves(drawn(), 2, 4))):
         data = source.read_bytes()
-        cut = tmp_path / "cut.svs"
-        cut.write_bytes(data[: int(len(data) * share)])
-        assert refused(cut) in ("slide.truncated", "slide.corrupt", "slide.not_a_slide")
+        for length in (len(data) - 1, *(int(len(data) * share) for share in (0.95, 0.7, 0.3, 0.05))):
+            cut.write_bytes(data[:length])
+            assert refused(cut) == "slide.truncated"
+        cut.write_bytes(data[:100])
+        assert refused(cut) in ("slide.truncated", "slide.corrupt")
 
 
 def test_headers_that_lie_are_refused(tmp_path: Path) -> None:
@@ -512,7 +519,7 @@ def test_the_cost_bounds_what_a_tile_takes(svs: Path) -> None:
 
 
 def test_damaged_bytes_are_refused_and_never_escape(tmp_path: Path) -> None:
-    """150 copies with flipped bytes: every one gives planes or a refusal, by either way of reading."""
+    """60 copies with flipped bytes: every one gives planes or a refusal, by either way of reading."""
     head = "Aperio Image Library v11.2.1 \r\n900x700 (64x64) J2K/KDU Q=70|AppMag = 20|MPP = 0.5"
     dice = random.Random(4)
     hurt = tmp_path / "hurt.tif"
@@ -521,7 +528,7 @@ def test_damaged_bytes_are_refused_and_never_escape(tmp_path: Path) -> None:
         source = write(
             tmp_path / "a.tif", halves(drawn(), 4), encoder=encoder, description=head if encoder == "j2k" else None
         )
-        for _ in range(50):
+        for _ in range(20):
             data = bytearray(source.read_bytes())
             for _ in range(dice.choice((1, 20))):
                 at = dice.randrange(len(data)) if dice.random() < 0.5 else dice.randrange(600)

@@ -20,11 +20,8 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import re
 import struct
-import tempfile
-import threading
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -39,6 +36,7 @@ from PIL import Image, UnidentifiedImageError
 from medtrinity25m.errors import RefusedError
 from medtrinity25m.readers import raster_header
 from medtrinity25m.readers.bitmap import read_bitmap
+from medtrinity25m.readers.decoder_log import complaints
 from medtrinity25m.readers.raster_header import Page, RasterKind
 from medtrinity25m.readers.record import Plane
 from medtrinity25m.readers.window import explicit_window, percentile_window, show
@@ -60,7 +58,6 @@ _LIBTIFF = re.compile(
     rb"|(?:TIFF|LZW|ZIP|ZSTD|LZMA|LERC|O?JPEG|JBIG)\w*): |Apparently |  Value )"
 )
 """How lines of libtiff begin: with Pillow's name for the file or the function that speaks, or as a second line."""
-_STDERR = threading.Lock()  # two decoders must not exchange the console for one another's files
 _DAMAGE = (
     ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, SyntaxError,
     TypeError, ValueError, struct.error, zlib.error,
@@ -339,19 +336,10 @@ def _libtiff(path: str) -> Iterator[None]:
     Pillow hands on pixels although libtiff had to give up on JPEG inside TIFF, and libtiff says so on stderr only.
     What others print meanwhile is handed on.
     """
-    with _STDERR, tempfile.TemporaryFile() as said:
-        kept = os.dup(2)
-        os.dup2(said.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            said.seek(0)
-            lines = said.read().splitlines(keepends=True)
-            os.write(2, b"".join(line for line in lines if not _LIBTIFF.match(line)))
-        if errors := [line for line in lines if _LIBTIFF.match(line) and b": Warning, " not in line]:
-            raise RefusedError("raster.corrupt", f"{path}: libtiff says {errors[0].decode(errors='replace')}")
+    with complaints(_LIBTIFF) as lines:
+        yield
+    if errors := [line for line in lines if ": Warning, " not in line]:
+        raise RefusedError("raster.corrupt", f"{path}: libtiff says {errors[0]}")
 
 
 @contextmanager
