@@ -1,7 +1,7 @@
 """The command line: one verb a user task.
 
 Exit codes: 0 done; 2 usage, config, source or key; 3 a gate failed (rows missing, nothing usable, verify found
-faults); 74 the disk refused a write; 75 another process holds the folder; 130 interrupted.
+faults); 69 a server failed; 74 the disk refused a write; 75 another process holds the folder; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KINDS: tuple[Literal["modality", "anatomy", "disease"], ...] = ("modality", "ana
 app = typer.Typer(
     name="medtrinity25m",
     help="Turn folders of medical images into a streaming dataset of image–ROI–description triplets.",
-    epilog="Exit codes: 0 done, 2 usage or config, 3 gate failed, 74 disk, 75 locked.",
+    epilog="Exit codes: 0 done, 2 usage or config, 3 gate failed, 69 server, 74 disk, 75 locked.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -101,6 +101,22 @@ def sources() -> None:
         )
         table.add_row(*map(escape, (*cells, source.title)))
     out.print(table)
+
+
+@app.command()
+@guarded
+def fetch(
+    source: Annotated[str, typer.Argument(help="The id of a packaged source, or its TOML.", metavar="SOURCE")],
+    dest: Annotated[Path, typer.Argument(help="The folder to write.", metavar="DEST")],
+) -> None:
+    """Download a source that can be had by program; the same command goes on where a stopped one was."""
+    from medtrinity25m.fetch import fetch as have
+    from medtrinity25m.fetch import find_source
+
+    done = have(find_source(source), dest)
+    typer.echo(f"{dest}: {done.files:,} files, {done.size:,} bytes{'' if done.news else ' (nothing to do)'}", err=True)
+    for note in done.notes:
+        typer.echo(f"  {note}", err=True)
 
 
 @app.command()

@@ -7,6 +7,7 @@
     │   ├── UnknownTermError        2   a word outside the vocabulary; names the nearest known ones
     │   └── ResumeRefusedError      2   the folder was begun with another config, key or version
     ├── GateFailedError             3   the build finished but must not be used
+    ├── FetchError                 69   a server failed, or sent what it should not
     ├── DiskError                  74   no space, read-only, I/O error while writing
     ├── LockedError                75   another process is building the same folder
     └── RefusedError                    one record cannot be used; becomes a quarantine row, never an exit
@@ -18,7 +19,7 @@ A user who drives the package from Python writes::
     except MedTrinityError as error:
         sys.exit(f"{error}")
 
-Exit codes 74 and 75 are EX_IOERR and EX_TEMPFAIL of BSD sysexits.h.
+Exit codes 69, 74 and 75 are EX_UNAVAILABLE, EX_IOERR and EX_TEMPFAIL of BSD sysexits.h.
 """
 
 from __future__ import annotations
@@ -48,6 +49,20 @@ class GateFailedError(MedTrinityError):
     """A law of the build does not hold (row balance, nothing written, a hash that differs)."""
 
     exit_code = 3
+
+
+class FetchError(MedTrinityError):
+    """A server did not deliver, or delivered something that cannot be used.
+
+    Args:
+        detail: one sentence: which file, what was expected, what came, what to do. Text of servers and names of
+            archive members end up in it, so it is made one printable line.
+    """
+
+    exit_code = 69
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(one_line(detail))
 
 
 class DiskError(MedTrinityError):
