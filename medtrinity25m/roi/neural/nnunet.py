@@ -37,7 +37,7 @@ def nnunet_expert(card: Card) -> VolumeExpert:
 
     Raises:
         ConfigError: nnU-Net is not installed, a file is missing or its hash differs, or a key of `[labels]` is no
-            number.
+            number. Later, when it is loaded: the checkpoint is not data, or the folder is a cascade's second stage.
     """
     run = _run_of(card)
     wanted_numbers(card)
@@ -115,6 +115,8 @@ def _load(card: Card) -> Any:
             raise ConfigError(f"expert {card.id}: the network wants {channels} channels at once; a volume has one")
         first = checkpoints[0]
         configuration = plans.get_configuration(first["init_args"]["configuration"])
+        if configuration.previous_stage_name is not None:
+            raise ConfigError(f"expert {card.id}: {root} is the second stage of a cascade, which this does not run")
         predictor.manual_initialization(
             _network(first["trainer_name"], plans, configuration, dataset),
             plans,
@@ -145,7 +147,7 @@ def _checkpoint(card: Card, path: Path) -> dict[str, Any]:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise ConfigError(
-            f"expert {card.id}: {path} holds more than tensors and numbers, or is damaged: {first_line(error)}"
+            f"expert {card.id}: {path} holds more than tensors and numbers, or is damaged; train or fetch it again"
         ) from error
     missing = [key for key in _NEEDED if not isinstance(checkpoint, dict) or key not in checkpoint]
     if missing:
