@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from medtrinity25m import __version__
 from medtrinity25m.errors import GateFailedError, MedTrinityError
@@ -32,6 +33,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 out = Console()
+if not out.is_terminal:
+    out = Console(width=160)  # a file or a pipe has no width: nothing need be cut off
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -85,22 +88,28 @@ def demo(
 
 @app.command()
 @guarded
-def sources() -> None:
-    """List the packaged sources: id, modality, licence, access, size."""
+def sources(
+    names: Annotated[list[str] | None, typer.Argument(help="Tell everything about these.", metavar="[ID]...")] = None,
+) -> None:
+    """List the packaged sources: modality, access, what may be passed on, licence."""
+    from medtrinity25m.fetch import find_source
     from medtrinity25m.registry import packaged_sources
 
-    table = Table("id", "modality", "licence", "redistribution", "access", "size", "title")
-    for source in packaged_sources().values():
-        cells = (
-            source.id,
-            source.modality or "by header",
-            source.license,
-            source.redistribution,
-            source.access,
-            source.size or "–",
-        )
-        table.add_row(*map(escape, (*cells, source.title)))
+    for source in map(find_source, names or ()):
+        about = source.model_dump(mode="json", exclude_defaults=True, exclude={"labels", "modalities", "layout"})
+        for name, value in about.items():
+            out.print(f"[bold]{name}[/]: {escape(str(value))}", highlight=False)
+    if names:
+        return
+    known = packaged_sources().values()
+    columns = ("modality", "licence", "access", "may be passed on")
+    table = Table(Column("id", no_wrap=True), *columns, box=SIMPLE)
+    for source in known:
+        modality = source.modality or ", ".join(sorted(set(source.modalities.values()))) or "by header"
+        cells = (source.id, _short(modality), source.license, source.access, source.redistribution)
+        table.add_row(*map(escape, cells))
     out.print(table)
+    out.print(f"{len(known)} sources; `medtrinity25m sources ID` tells all about one", highlight=False)
 
 
 @app.command()
@@ -125,7 +134,8 @@ def experts() -> None:
     """List the packaged experts: what they find, how well, and under which licence."""
     from medtrinity25m.roi.card import packaged_cards
 
-    table = Table("id", "finds", "in", "licence: code, weights", "abstains below", "measured", "title")
+    columns = ("finds", "in", "licence: code, weights", "abstains below", "measured")
+    table = Table(Column("id", no_wrap=True), *columns, box=SIMPLE)
     for card in packaged_cards().values():
         finds = dict.fromkeys(
             label for raw in card.labels if (meaning := card.meaning(raw)) is not None and (label := meaning.label)
@@ -143,7 +153,7 @@ def experts() -> None:
             f"{card.min_score:g}",
             "; ".join(figures) or "not measured",
         )
-        table.add_row(*map(escape, (*cells, card.title)))
+        table.add_row(*map(escape, cells))
     out.print(table)
 
 
@@ -279,6 +289,11 @@ def schema() -> None:
     from medtrinity25m.config import BuildConfig
 
     typer.echo(json.dumps(BuildConfig.model_json_schema(), indent=1))
+
+
+def _short(modalities: str) -> str:
+    """Return up to two modalities, for a narrow column."""
+    return modalities if modalities.count(",") < 2 else "several"
 
 
 def _build_and_tell(config: Any, workers: int) -> None:

@@ -307,3 +307,97 @@ def test_odd_file_names_are_files_like_others(listed, draw):
 
     assert sorted(entry.path for entry in listing.entries) == sorted(f"x/{name}" for name in names)
     assert listing.refusals[0].detail.startswith("stray\\nfile.png")
+
+
+def test_the_label_of_a_masks_path_names_its_region(listed, draw):
+    """IDRiD's way: a folder a lesion, several masks an image."""
+    for name in ("img/1.png", "seg/hemorrhage/1.png", "seg/exudate/1.png", "img/2.png"):
+        draw(f"data/{name}")
+
+    listing = listed('[layout]\nkind = "image_mask"\nimages = "img/{case}.png"\nmasks = "seg/{label}/{case}.png"')
+
+    found = {path: [mark.label for mark in entry.marks] for path, entry in by_path(listing).items()}
+    assert found == {"img/1.png": ["exudate", "hemorrhage"], "img/2.png": []}
+    assert by_path(listing)["img/1.png"].labels == ()
+
+
+def test_one_mask_may_belong_to_several_images(listed, draw):
+    """Sequences of one examination on one grid; it is used once and not left over."""
+    for name in ("p1/t1.png", "p1/t2.png", "p1/seg.png"):
+        draw(f"data/{name}")
+
+    listing = listed(
+        '[layout]\nkind = "image_mask"\nimages = "{case}/{sequence:t1|t2}.png"\nmasks = "{case}/seg.png"\n'
+        'mask_label = "lesion"'
+    )
+
+    assert [[mark.path for mark in entry.marks] for entry in listing.entries] == [["p1/seg.png"], ["p1/seg.png"]]
+    assert listing.refusals == []
+
+
+def test_images_and_masks_without_a_common_field_are_a_config_error(listed, draw):
+    """Every mask would be every image's."""
+    draw("data/img/1.png")
+    draw("data/seg/1.png")
+
+    with pytest.raises(ConfigError, match="share no field"):
+        listed('[layout]\nkind = "image_mask"\nimages = "img/{case}.png"\nmasks = "seg/{id}.png"')
+
+
+def test_files_that_may_lie_unused_are_not_told(listed, draw, tmp_path):
+    """`ignore` is for leftovers: an image that the layout names is an image, a mask without image is let lie."""
+    for name in ("img/1.png", "img/2.png", "seg/1.png", "seg/9.png", "old/1.png"):
+        draw(f"data/{name}")
+    write(tmp_path, "readme.txt", "about")
+
+    listing = listed(
+        'ignore = ["*.txt", "old/**", "seg/9.png", "img/2.png"]\n[layout]\nkind = "image_mask"\n'
+        'images = "img/{case}.png"\nmasks = "seg/{case}.png"'
+    )
+
+    assert list(by_path(listing)) == ["img/1.png", "img/2.png"]
+    assert listing.refusals == []
+
+
+SPLITS = """
+[split_files]
+"train.txt" = "train"
+"test.txt" = "test"
+[layout]
+kind = "folder_per_class"
+images = "{label}/{patient}_*.png"
+"""
+
+
+def test_lists_give_the_split_by_path_name_stem_or_patient(listed, draw, tmp_path):
+    """An image on two lists is a test image; one on none has no split; the lists themselves are used."""
+    for name in ("x/p1_1.png", "x/p2_1.png", "x/p3_1.png", "x/p4_1.png", "x/p5_1.png"):
+        draw(f"data/{name}")
+    write(tmp_path, "train.txt", "\ufeffx/p1_1.png\r\n p2_1.png \n\np4_1\n")
+    write(tmp_path, "test.txt", "p3\np4\n")
+
+    listing = listed(SPLITS)
+
+    assert [entry.split for entry in listing.entries] == ["train", "train", "test", "test", None]
+    assert listing.refusals == []
+
+
+def test_lists_that_name_no_image_are_a_config_error(listed, draw, tmp_path):
+    """The official split would be lost without a word."""
+    draw("data/x/p1_1.png")
+    write(tmp_path, "train.txt", "p1_1.jpg\n")
+    write(tmp_path, "test.txt", "\n")
+
+    with pytest.raises(ConfigError, match=r"name none of the images, but for example 'p1_1\.jpg'"):
+        listed(SPLITS)
+
+
+def test_a_list_that_cannot_be_read_is_a_config_error(listed, draw, tmp_path):
+    """Missing, or no text."""
+    draw("data/x/p1_1.png")
+    write(tmp_path, "train.txt", "p1\n")
+    with pytest.raises(ConfigError, match=r"split list test\.txt: .*does not exist"):
+        listed(SPLITS)
+    (tmp_path / "data" / "test.txt").write_bytes(b"p\xff\n")
+    with pytest.raises(ConfigError, match=r"split list test\.txt is not UTF-8"):
+        listed(SPLITS)

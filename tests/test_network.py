@@ -347,7 +347,7 @@ def test_a_geometry_that_contradicts_itself_is_refused(fields: dict[str, Any], m
 
 @pytest.mark.slow
 def test_a_published_network_finds_the_brain_in_two_real_heads(tmp_path: Path):
-    """The box model of deepbet 1.0.2 (MIT), with its own preprocessing as a card, has the accuracy its card says, on masks made by others."""
+    """The box model of deepbet 1.0.2 (MIT) has the accuracy its card says, on masks that others made."""
     import nibabel as nib
 
     if importlib.util.find_spec("deepbet") is None:

@@ -115,3 +115,15 @@ def test_the_word_of_every_large_collection_for_no_disease_is_known():
     source = parse_source(GOOD, "made.toml")
 
     assert all(source.meaning(word).healthy for word in ("No Finding", "NORMAL", "healthy", "none"))
+
+
+def test_a_star_in_a_label_stands_for_anything_and_an_exact_line_comes_first():
+    """`Nodule*` means every label that begins so; the first of several that fit counts; brackets mean themselves."""
+    labels = {"Nodule*": "pulmonary_nodule", "*": "unknown", "Nodule (calcified)": "calcification", "a[bc]*": "cyst"}
+    source = parse_source(GOOD | {"labels": labels}, "made.toml")
+
+    assert source.meaning("Nodule of the lung\nleft").diseases == ("pulmonary_nodule",)
+    assert source.meaning("Nodule (calcified)").diseases == ("calcification",)
+    assert source.meaning("nodule").diseases == ()
+    assert source.meaning("ab").diseases == ()
+    assert source.meaning("a[bc]x").diseases == ()  # the star before it takes everything

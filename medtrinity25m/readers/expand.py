@@ -29,6 +29,7 @@ VIEW_WORDS: dict[str, View] = {
     "lat": "lateral",
     "transverse": "axial",
 }
+DRAWN = ("box", "polygon", "rle")  # marks that lie on one plane and do not say on which
 SIDE_WORDS: dict[str, Side] = {"l": "left", "left": "left", "os": "left", "r": "right", "right": "right", "od": "right"}
 
 
@@ -57,6 +58,9 @@ class Expand:
         if isinstance(file, DicomFile) and file.header.burned_in and source.burned_in == "refuse":
             why = "says that its pixels hold identifying text (0028,0301); clean it"
             raise RefusedError("dicom.burned_in", f'{entry.path} {why}, or set burned_in = "keep" in {source.id}')
+        if file.count > 1 and any(mark.kind in DRAWN for mark in entry.marks):
+            why = f"{entry.path} has {file.count} planes, and nothing says on which one its box or outline was drawn"
+            raise RefusedError("mask.plane_unknown", why)
         marks = naming.marks(entry.marks, said)
         by_frame = {index: naming.marks(own, said) for index, own in entry.frame_marks.items()}
         areas = mark_areas(marks, by_frame, file, self.jail, source)

