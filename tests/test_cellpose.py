@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -80,7 +82,7 @@ def small_encoder() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def trained(small_encoder: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with weights after 120 steps on Cellpose's own flows of drawn disks, half a minute."""
+    """A file with weights after 300 steps on Cellpose's own flows of drawn disks, 40 seconds."""
     import torch
     from cellpose.dynamics import labels_to_flows
     from cellpose.vit import CPSAM
@@ -96,7 +98,8 @@ def trained(small_encoder: None, tmp_path_factory: pytest.TempPathFactory) -> Pa
     stacks = [torch.from_numpy(np.stack(arrays)).float() for arrays in (inputs, cells, flows)]
     network = CPSAM(rdrop=0)
     optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3)
-    for _ in range(120):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=300)
+    for _ in range(300):
         at, shift = int(rng.integers(8)), tuple(int(n) for n in rng.integers(0, 64, 2))
         image, cell, flow = (torch.roll(stack[at : at + 1], shift, (-2, -1)) for stack in stacks)
         output = network(image)[0]
@@ -105,6 +108,7 @@ def trained(small_encoder: None, tmp_path_factory: pytest.TempPathFactory) -> Pa
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        schedule.step()
     path = tmp_path_factory.mktemp("cellpose") / "cells.pth"
     network.save_model(str(path))
     return path
@@ -231,28 +235,15 @@ def test_weights_that_do_not_fill_the_network_are_refused(untrained: dict[str, A
 
 
 @needs_cellpose
-def test_loading_changes_no_arithmetic_of_other_networks(untrained: dict[str, Any], tmp_path: Path):
-    """Cellpose switches TF32 on for the whole process when it is imported."""
-    import subprocess
-    import sys
-
+def test_importing_cellpose_changes_no_arithmetic_of_other_networks():
+    """It switches TF32 on for the whole process; another process shows it, because this one has imported it."""
     code = (
-        "import torch; from pathlib import Path; from medtrinity25m.roi.card import load_card;"
-        "from medtrinity25m.roi.neural import cellpose; card = load_card(Path('card.toml'));"
-        "print(torch.backends.cuda.matmul.allow_tf32)\ntry: cellpose._load(card)\nexcept Exception as e: print(e)\n"
-        "import sys; print('cellpose.models' in sys.modules, torch.backends.cuda.matmul.allow_tf32)"
+        "import torch; from medtrinity25m.roi.neural import cellpose; cellpose._model_class();"
+        "print(torch.backends.cuda.matmul.allow_tf32)"
     )
-    import torch
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    torch.save({"W2": untrained["W2"]}, tmp_path / "cells.pth")
-    (tmp_path / "card.toml").write_text(
-        'id = "tiny"\ntitle = "Tiny"\nversion = "1"\ncode_license = "Apache-2.0"\nmodalities = ["mri"]\n'
-        'min_score = 0.5\n[run]\nkind = "cellpose"\nmodel = "cells.pth"\n'
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-
-    assert done.stdout.splitlines()[0] == "False"
-    assert done.stdout.splitlines()[-1] == "True False"
+    assert done.stdout.split() == ["False"]
 
 
 @needs_torch
@@ -301,11 +292,11 @@ def test_the_package_and_its_version_are_named(tmp_path: Path, monkeypatch: pyte
         cellpose_expert(card(tmp_path))
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
-    for number in ("3.1.1.1", "4.0.8", "5.0", "unknown"):
+    for number in ("3.1.1.1", "4.1.1", "5.0", "unknown"):
         monkeypatch.setattr(ours, "version", lambda name, number=number: number)
-        with pytest.raises(ConfigError, match=f"cellpose {number} is installed, .*'cellpose>=4.1,<5'"):
+        with pytest.raises(ConfigError, match=f"cellpose {number} is installed, .*'cellpose>=4.2,<5'"):
             cellpose_expert(card(tmp_path))
-    monkeypatch.setattr(ours, "version", lambda name: "4.1")
+    monkeypatch.setattr(ours, "version", lambda name: "4.2")
     cellpose_expert(card(tmp_path))
 
 

@@ -150,11 +150,16 @@ class TotalSegmentator(Frozen):
 
 
 class Cellpose(Frozen):
-    """Cellpose, by its own package (extra `cellpose`); every cell is an instance of the label `cell`."""
+    """Cellpose 4, by its own package (extra `cellpose`); every cell is an instance of the label `cell`.
+
+    `[labels]` may give that label another key, but has one line at most. `model` is a file with weights, or a name that
+    Cellpose knows, such as `cpsam_v2`; a named model is downloaded once, and `[sha256]` pins it under its name.
+    `diameter_px` is the diameter of the cells, rescaled to the 30 pixels of training; None leaves the image as it is.
+    """
 
     kind: Literal["cellpose"]
     model: str
-    diameter_px: float | None = None
+    diameter_px: float | None = Field(default=None, ge=1, allow_inf_nan=False)
 
 
 class NnUNet(Frozen):
