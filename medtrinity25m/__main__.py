@@ -130,31 +130,31 @@ def fetch(
 
 @app.command()
 @guarded
-def experts() -> None:
+def experts(
+    names: Annotated[list[str] | None, typer.Argument(help="Tell everything about these.", metavar="[ID]...")] = None,
+) -> None:
     """List the packaged experts: what they find, how well, and under which licence."""
-    from medtrinity25m.roi.card import packaged_cards
+    from medtrinity25m.roi.card import find_card, packaged_cards
 
+    for card in map(find_card, names or ()):
+        for name, value in card.model_dump(mode="json", exclude_defaults=True).items():
+            out.print(f"[bold]{name}[/]: {escape(str(value))}", highlight=False)
+    if names:
+        return
     columns = ("finds", "in", "licence: code, weights", "abstains below", "measured")
     table = Table(Column("id", no_wrap=True), *columns, box=SIMPLE)
     for card in packaged_cards().values():
         finds = dict.fromkeys(
             label for raw in card.labels if (meaning := card.meaning(raw)) is not None and (label := meaning.label)
         )
-        weights = "no weights" if card.weights_license is None else card.weights_license
-        figures = [
-            f"{figure.metric} {figure.value:.2f} on {figure.on}{' (drawn)' if figure.synthetic else ''}"
-            for figure in card.accuracy
-        ]
-        cells = (
-            card.id,
-            ", ".join(finds),
-            ", ".join(card.modalities),
-            f"{card.code_license}, {weights}",
-            f"{card.min_score:g}",
-            "; ".join(figures) or "not measured",
-        )
+        licences = f"{card.code_license}, {card.weights_license or 'no weights'}"
+        figures = [f"{one.metric} {one.value:g}{' (drawn)' if one.synthetic else ''}" for one in card.accuracy]
+        measured = ", ".join(figures) or "not measured"
+        what = ", ".join(finds) or "the field of view"
+        cells = (card.id, what, ", ".join(card.modalities), licences, f"{card.min_score:g}", measured)
         table.add_row(*map(escape, cells))
     out.print(table)
+    out.print("`medtrinity25m experts ID` says on what it was measured, and its limits", highlight=False)
 
 
 @app.command()

@@ -100,6 +100,7 @@ def build(config: BuildConfig, *, workers: int = 1, reporter: Reporter | None = 
         GateFailedError: rows are missing, or none could be written.
     """
     key = config.key()
+    stages(config)  # an expert that cannot be had is said before anything is read
     space = Workspace(config.folder)
     space.create()
     with space.locked(), Engine(workers).running() as engine, (reporter or Reporter()).during(space) as report:

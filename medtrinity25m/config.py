@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,16 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from medtrinity25m.errors import ConfigError
 from medtrinity25m.keys import Key, find_key
-from medtrinity25m.registry import SPLITS, Source, Split, explain, load_source, packaged_sources, vocabulary
+from medtrinity25m.registry import (
+    SPLITS,
+    Source,
+    Split,
+    explain,
+    load_source,
+    packaged_source,
+    packaged_sources,
+    vocabulary,
+)
 from medtrinity25m.roi.card import Card, load_card, packaged_cards
 from medtrinity25m.roi.run_options import Transformers
 from medtrinity25m.triplet import Frozen
@@ -127,6 +137,11 @@ class BuildConfig(Frozen):
     @cached_property
     def panels(self) -> dict[str, dict[str, tuple[Card, ...]]]:
         """Who is asked about the images of each source, by modality."""
+        for modality, names in self.experts.items():
+            for card in (self.cards[name] for name in names):
+                if modality not in card.modalities:
+                    seen = ", ".join(card.modalities)
+                    raise ConfigError(f"experts: {card.id} is asked about {modality}, but its card says {seen}")
 
         def seeing(names: tuple[str, ...], modality: str) -> tuple[Card, ...]:
             return tuple(self.cards[name] for name in names if modality in self.cards[name].modalities)
@@ -156,14 +171,14 @@ class BuildConfig(Frozen):
         return next((found for place in places if (found := self.path(place)).is_file()), None)
 
     def _source(self, name: str) -> Source:
-        if name in packaged_sources():
-            return packaged_sources()[name]
+        if (packaged := packaged_source(name)) is not None:
+            return packaged
         path = self._beside(name, "sources")
         if path is not None:
             return load_source(path)
-        known = ", ".join(packaged_sources())
+        near = ", ".join(get_close_matches(name, packaged_sources(), n=3, cutoff=0.3)) or "none"
         raise ConfigError(
-            f"source {name!r}: no such TOML beside the config, and no packaged source of that id ({known})"
+            f"source {name!r}: no such TOML beside the config, and no packaged source of that id (nearest: {near})"
         )
 
     def key(self) -> Key:

@@ -381,3 +381,9 @@ def packaged_sources() -> dict[str, Source]:
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".toml"))
     found = [parse_source(tomllib.loads((folder / name).read_text(encoding="utf-8")), name) for name in names]
     return {source.id: source for source in found}
+
+
+def packaged_source(name: str) -> Source | None:
+    """Return the packaged source of that id, or the one that goes around under that name; None where there is none."""
+    known = packaged_sources()
+    return known.get(name) or next((source for source in known.values() if name in source.aliases), None)

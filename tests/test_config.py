@@ -54,12 +54,22 @@ def test_a_wrong_config_says_what_is_wrong_and_where(tmp_path, text, message):
     assert "build.yaml" in str(caught.value)
 
 
-def test_an_unknown_source_lists_the_packaged_ones(tmp_path):
-    """The message helps to choose."""
-    config = load_config(write(tmp_path, "sources: [{source: nope, root: b}]"))
+def test_an_unknown_source_brings_the_nearest(tmp_path):
+    """The message helps to choose; a name the collection goes by elsewhere is a name."""
+    config = load_config(write(tmp_path, "sources: [{source: dsb2018, root: b}]"))
 
     with pytest.raises(ConfigError, match="dsb2018_nuclei"):
         _ = config.resolved
+    other = load_config(write(tmp_path, "sources: [{source: brats24, root: b}]"))
+    assert [source.id for source, _ in other.resolved] == ["brats2024_gli"]
+
+
+def test_an_expert_is_asked_only_about_what_it_sees(tmp_path):
+    """A card for CT under another modality would never be asked, and nobody would know."""
+    config = load_config(write(tmp_path, "sources: [{source: busi, root: b}]\nexperts: {ultrasound: [ct_lungs]}"))
+
+    with pytest.raises(ConfigError, match="ct_lungs is asked about ultrasound, but its card says ct"):
+        _ = config.panels
 
 
 def test_a_config_as_large_as_a_data_file_is_not_read(tmp_path):

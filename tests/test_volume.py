@@ -8,13 +8,13 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from source_trees.drawing import dicom
 
 from medtrinity25m.errors import RefusedError
 from medtrinity25m.readers.dicom import DicomFile
 from medtrinity25m.readers.nifti import NiftiFile
 from medtrinity25m.readers.safe import Jail
 from medtrinity25m.readers.volume import dicom_grid, nifti_grid
+from source_trees.drawing import dicom
 
 AXIAL, CORONAL, SAGITTAL = ([1, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, -1])
 

@@ -24,7 +24,9 @@ def local_text(cast: Cast, asked: tuple[str, ...] = ()) -> tuple[Prose, dict[int
         if not asked:
             return nothing.say(" is annotated in this image").sentence(), {}
         experts = [Prose().claim(expert, "expert", "metadata:provenance.experts") for expert in asked]
-        looked = Prose(" was located in this image by the expert model" + ("s " if len(asked) > 1 else " "))
+        # several vote: each may have located one that the others did not
+        several = " was agreed on in this image by the expert models "
+        looked = Prose(several if len(asked) > 1 else " was located in this image by the expert model ")
         return nothing.add(looked).add(listed(experts)).sentence(), {}
     told = {index: told_region(cast, index) for index in cast.told}
     opening = _opening(cast) if len(cast.scene.rois) > 1 else Prose()

@@ -17,7 +17,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medtrinity25m.errors import ConfigError
+from medtrinity25m.errors import ConfigError, FetchError
 
 if TYPE_CHECKING:
     from medtrinity25m.downloads import Download
@@ -58,11 +58,11 @@ def terms(source: Source) -> str:
 
 def find_source(name: str) -> Source:
     """Return the packaged source of that id, or the source a TOML describes."""
-    from medtrinity25m.registry import load_source, packaged_sources
+    from medtrinity25m.registry import load_source, packaged_source, packaged_sources
 
     known = packaged_sources()
-    if name in known:
-        return known[name]
+    if (packaged := packaged_source(name)) is not None:
+        return packaged
     if Path(name).suffix == ".toml":
         return load_source(Path(name))
     near = get_close_matches(name, known, n=3, cutoff=0.3)
@@ -124,7 +124,11 @@ def _have(entry: Entry, place: Place, tools: Tools, limits: Limits, notes: list[
     if arrived is None:
         arrived = _arrive(entry.download, entry.arrive, tools)
         entry.note_arrival(arrived)
-    _settle(entry, arrived, tools, limits, notes)
+    try:
+        _settle(entry, arrived, tools, limits, notes)
+    except FetchError:
+        entry.forget()  # a damaged archive stays damaged: the next call fetches it again
+        raise
     entry.note_tree()
     return True
 

@@ -129,7 +129,8 @@ class Expand:
         word = entry.modality or self.source.modality
         found = None if word is None else self.source.modality_of(word)
         if found is None:
-            why = f"{entry.path}: modality {word!r} is not known; set modality in the TOML of {self.source.id}"
+            said = "no word, or more than one, says its modality" if word is None else f"modality {word!r} is unknown"
+            why = f"{entry.path}: {said}; where all its images share one, set modality in the TOML of {self.source.id}"
             raise RefusedError("modality.unknown", why)
         return found
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import files
@@ -154,3 +155,14 @@ def packaged_cards() -> dict[str, Card]:
         for name in names
     ]
     return {card.id: card for card in found}
+
+
+def find_card(name: str) -> Card:
+    """Return the packaged card of that id, or the card a TOML describes."""
+    known = packaged_cards()
+    if name in known:
+        return known[name]
+    if Path(name).suffix == ".toml":
+        return load_card(Path(name))
+    near = get_close_matches(name, known, n=3, cutoff=0.3)
+    raise ConfigError(f"no packaged expert is called {name!r}; nearest: {', '.join(near) or 'none'}; or give a TOML")

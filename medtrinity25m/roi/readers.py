@@ -1,7 +1,7 @@
 """Marks that several readers made of the same things, made one.
 
-Masks of a label are united: what any reader drew belongs to the region. Boxes of a label that overlap each other with an
-IoU of at least 0.5, directly or by way of a third, become the median box. Instance maps say themselves what is one.
+Masks of a label are united: what any reader drew belongs to the region. Boxes of a label that overlap with an IoU of
+at least 0.5, directly or by way of a third, become the median box. Instance maps say themselves what is one.
 
 **Why** the union and not the majority: readers of a lesion differ most at its edge, and with two of four who drew it at
 all a majority would drop what two saw.

@@ -9,10 +9,10 @@ words the model's own probability, of SAM its predicted IoU, cut to 0..1.
 
 **Why**
 
-- *Pillow and not torchvision*: both resize a little differently, so regions would depend on what happens to be installed;
-  and there are machines that torchvision has no wheel for.
-- *Only images of one size share a pass*: detectors pad the smaller ones, the padding changes what convolutions see at the
-  edges, and a region would depend on which images happened to come along.
+- *Pillow and not torchvision*: both resize a little differently, so regions would depend on what happens to be
+  installed; and there are machines that torchvision has no wheel for.
+- *Only images of one size share a pass*: detectors pad the smaller ones, the padding changes what convolutions see at
+  the edges, and a region would depend on which images happened to come along.
 """
 
 from __future__ import annotations
