@@ -70,7 +70,7 @@ def _introduced(cast: Cast, index: int, kind: str = "") -> Prose:
     if not cast.distinct and (len(cast.scene.rois) == 1 or not cast.alike):
         more.append(Prose("labeled ").add(cast.label(index)))
     if roi.expert is not None:
-        model = Prose("located by the expert model ")
+        model = Prose("located by the expert models " if "+" in roi.expert else "located by the expert model ")
         more.append(model.claim(roi.expert, "expert", "metadata:rois.expert", roi=index))
     if kind:
         more.append(Prose(kind))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Map = NDArray[np.int16]
 Index = NDArray[np.intp]
 
-SHORTEST_PX = 7
+SHORTEST_PX = 8
 """A piece of line, and so the side of a box, has at least this length."""
 REACH_PX = 5
 """How far color bleeds along and across a line: an end is known no better."""
