@@ -133,7 +133,7 @@ class Sheet:
             brightest = max((frame.level for frame in chosen), default=0.0)
             loose = [frame for frame in chosen if _faint(frame, brightest) or _leaves_ink(frame, explained)]
             if not loose:
-                return self.alone(_split(chosen, left))
+                return _split(chosen, left)
             left.remove(loose[-1])  # the least plain: without it the others may hold
 
     def frames(self) -> Iterator[Frame]:
@@ -189,22 +189,6 @@ class Sheet:
                     corner = float(self.picture.ink[rows, columns].mean())
                 faintest = min(faintest, corner / min(row.level, column.level))
         return faintest
-
-    def alone(self, chosen: list[Frame]) -> list[Frame]:
-        """Return the frames without the small ones that have unexplained ink beside them, as letters have."""
-        rest = self.picture.ink.copy()
-        for frame in chosen:
-            plain = frame.rank[:3] == (0, 0, 0) and self.corners(frame) >= 0.6
-            if frame.length > 1.4 * _LONG_PX or (plain and min(frame.levels) > 0.8 * max(frame.levels)):
-                _erase(rest, frame.box)
-        return [frame for frame in chosen if frame.length > 1.4 * _LONG_PX or not self._beside(frame, rest)]
-
-    def _beside(self, frame: Frame, rest: Map) -> bool:
-        x0, y0, x1, y1 = frame.box
-        margin = max(8, max(x1 - x0, y1 - y0) // 2)
-        around = rest[_wider(slice(y0, y1), margin), _wider(slice(x0, x1), margin)] > frame.level / 2
-        inside = rest[_wider(slice(y0, y1), 3), _wider(slice(x0, x1), 3)] > frame.level / 2
-        return bool(np.count_nonzero(around) - np.count_nonzero(inside) > 0.3 * frame.length)
 
     def green(self, frame: Frame) -> bool:
         """Say whether the sides are green in themselves, or else plainly of one brightness, which tissue is not."""
@@ -353,6 +337,21 @@ def islands(picture: Picture, boxes: list[XYXY], brightest: float) -> dict[XYXY,
         if around <= 0.25 * np.count_nonzero(inked) and np.median(picture.excess[tight][inked]) >= _GREENEST_TISSUE:
             found[columns.start, rows.start, columns.stop, rows.stop] = level * 2 * sum(patch.shape)
     return found
+
+
+def explained_share(picture: Picture, boxes: list[XYXY]) -> float:
+    """Return how much of the ink as strong as the boxes' own lies on the lines of the boxes.
+
+    Letters, grids and curves hold a rectangle here and there; what nobody drew as boxes is mostly something else.
+    """
+    rest = picture.ink.copy()
+    for box in boxes:
+        _erase(rest, box)
+    own = (picture.ink - rest)[picture.ink > rest]
+    strong = 0.6 * float(np.quantile(own, 0.75)) if own.size else 0.0
+    explained = int(np.count_nonzero(own > strong))
+    other = int(np.count_nonzero((rest > strong) & (picture.excess >= _GREENEST_TISSUE)))
+    return explained / max(1, explained + other)
 
 
 def _erase(ink: Map, box: XYXY) -> None:
