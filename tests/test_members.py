@@ -333,13 +333,18 @@ GZ = packed("x.tar.gz", FILES)
 ZST = packed("x.tar.zst", FILES)
 
 
+def _said(value: str | bytes) -> str:
+    """Name a case by what does not change from one run to the next: archives hold the time they were made."""
+    return value if isinstance(value, str) else f"{len(value)} bytes"
+
+
 @pytest.mark.parametrize(("name", "data"), [
     *((("x.tar.gz", GZ[:end])) for end in (0, 5, 20, len(GZ) // 2, len(GZ) - 8, len(GZ) - 1)),
     *((("x.tar.zst", ZST[:end])) for end in (0, 3, 20, len(ZST) // 2, len(ZST) - 1)),
     ("x.tar.gz", GZ[:-8] + b"\0\0\0\0" + GZ[-4:]), ("x.tar.gz", GZ + b"garbage"), ("x.tar.zst", ZST + b"garbage"),
-    ("x.tar.gz", ZST), ("x.tar.zst", GZ), ("x.tar", GZ), ("x.tar.gz", gzip.compress(b"no tar archive at all")),
-    ("x.tar.gz", gzip.compress(tarred(FILES)[:1536])), ("x.tar", b""),
-])  # fmt: skip
+    ("x.tar.gz", ZST), ("x.tar.zst", GZ), ("x.tar", GZ), ("x.tar.gz", gzip.compress(b"no tar archive at all", mtime=0)),
+    ("x.tar.gz", gzip.compress(tarred(FILES)[:1536], mtime=0)), ("x.tar", b""),
+], ids=_said)  # fmt: skip
 def test_damaged_archives_leave_nothing_behind(jail: Jail, name: str, data: bytes) -> None:
     """Cut short, with a wrong CRC, with more behind, of another kind: refused by name, and no copy stays."""
     (jail.root / name).write_bytes(data)

@@ -35,7 +35,7 @@ from medtrinity25m.roi.drawn_frames import Sheet, explained_share, islands
 from medtrinity25m.roi.drawn_lines import SHORTEST_PX, Picture, find_lines, pictures
 from medtrinity25m.triplet import XYXY
 
-_LEAST_SHARE = 0.3  # of strong ink that boxes explain: 99 in 100 drawings of boxes have more, text and grids less
+_LEAST_SHARE = 0.2  # of strong ink that boxes explain: 99 in 100 drawings of boxes have more, text and grids less
 
 
 def drawn_boxes(pixels: NDArray[np.uint8]) -> tuple[XYXY, ...]:

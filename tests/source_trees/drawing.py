@@ -118,7 +118,7 @@ def table(root: Path, path: str, rows: Sequence[Mapping[str, Any]], delimiter: s
     writer.writeheader()
     writer.writerows(rows)
     data = text.getvalue().encode()
-    target.write_bytes(gzip.compress(data) if path.endswith(".gz") else data)
+    target.write_bytes(gzip.compress(data, mtime=0) if path.endswith(".gz") else data)
 
 
 def json_file(root: Path, path: str, content: Any) -> None:
