@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal, ParamSpec, TypeVar
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
 from medtrinity25m import __version__
-from medtrinity25m.errors import GateFailedError, MedTrinityError
+from medtrinity25m.commands.console import Release, Workers, guarded, out
+from medtrinity25m.errors import GateFailedError
 
 KINDS: tuple[Literal["modality", "anatomy", "disease"], ...] = ("modality", "anatomy", "disease")
 
@@ -32,31 +30,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console()
-if not out.is_terminal:
-    out = Console(width=160)  # a file or a pipe has no width: nothing need be cut off
-P = ParamSpec("P")
-T = TypeVar("T")
-
-Workers = Annotated[int, typer.Option(min=1, help="Processes to use.")]
-Release = Annotated[Path, typer.Argument(help="A folder that `build` or `demo` wrote.", metavar="DIR")]
-
-
-def guarded(function: Callable[P, T]) -> Callable[P, T]:
-    """Turn the package's errors into a line on standard error and an exit code."""
-
-    @wraps(function)
-    def inner(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return function(*args, **kwargs)
-        except MedTrinityError as error:
-            typer.echo(f"medtrinity25m: {error}", err=True)
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            typer.echo("medtrinity25m: stopped; the same command goes on from here", err=True)
-            raise typer.Exit(130) from None
-
-    return inner
 
 
 @app.callback(invoke_without_command=True)

@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from medtrinity25m.corrections import CorrectionsFile, load_corrections
 from medtrinity25m.errors import ConfigError
 from medtrinity25m.keys import Key, find_key
 from medtrinity25m.registry import (
@@ -61,6 +62,9 @@ class BuildConfig(Frozen):
     experts: dict[str, tuple[str, ...]] = {}
     """Modality → expert cards (ids, or TOMLs beside this file) asked where nobody marked an image and its source names
     no expert of its own."""
+    corrections: tuple[Path, ...] | None = None
+    """Files of corrections to the sources' metadata, or folders of them. Unless said: the folder `corrections` beside
+    this file, where there is one."""
     limit: int | None = Field(default=None, ge=1)
     """At most so many rows a source, the first by path: a smoke run."""
     shard_mb: float = Field(default=256, gt=0, le=1024)
@@ -115,6 +119,15 @@ class BuildConfig(Frozen):
         if len(set(ids)) != len(ids):
             raise ConfigError(f"two sources have the same id: {', '.join(sorted(ids))}; rename one in its TOML")
         return tuple(sorted(found, key=lambda pair: pair[0].id))
+
+    @cached_property
+    def corrections_files(self) -> tuple[CorrectionsFile, ...]:
+        """The corrections that are applied, in the order of their files' names."""
+        usual = self.path(Path("corrections"))
+        paths = [usual] if usual.is_dir() else []
+        if self.corrections is not None:
+            paths = [self.path(path) for path in self.corrections]
+        return load_corrections(paths, (source.id for source, _ in self.resolved))
 
     @cached_property
     def cards(self) -> dict[str, Card]:
@@ -195,10 +208,11 @@ class BuildConfig(Frozen):
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what shapes the rows: the config less its paths, and every source's TOML."""
-        own = self.model_dump(mode="json", exclude={"out", "key_file", "sources", "cache"})
+        own = self.model_dump(mode="json", exclude={"out", "key_file", "sources", "cache", "corrections"})
         sources = {source.id: source.model_dump(mode="json") for source, _ in self.resolved}
         experts = {card.id: card.fingerprint for card in self.cards.values()}
-        return {"config": own, "sources": sources, "experts": experts}
+        corrections = {file.name: file.model_dump(mode="json") for file in self.corrections_files}
+        return {"config": own, "sources": sources, "experts": experts, "corrections": corrections}
 
 
 def load_config(path: Path, **overrides: Any) -> BuildConfig:

@@ -58,6 +58,7 @@ FEATURES: dict[str, Feature] = {
     "organs": [STRING],
     "diseases": [STRING],
     "disease": STRING,
+    "corrections": [{"column": STRING, "was": STRING, "value": STRING, "by": STRING}],
     "rois": [ROI_FEATURES],
     "coarse_caption": STRING,
     "global_text": STRING,
@@ -69,8 +70,8 @@ FEATURES: dict[str, Feature] = {
     "knowledge": [{"passage_id": STRING, "score": FLOAT}],
     "quality": dict.fromkeys(QUALITY, FLOAT),
     "provenance": {
-        "describer": STRING, "model": STRING, "prompt_sha256": STRING, "reply_sha256": STRING, "experts": [STRING],
-        "pipeline_version": STRING,
+        "describer": STRING, "model": STRING, "prompt_sha256": STRING, "reply_sha256": STRING,
+        "fallback": STRING, "repairs": INT, "experts": [STRING], "pipeline_version": STRING,
     },
     "source": STRING,
     "license": STRING,
@@ -91,6 +92,7 @@ METADATA_FEATURES: dict[str, Feature] = {
 
 PASSAGE_FEATURES: dict[str, Feature] = {
     "passage_id": STRING, "title": STRING, "text": STRING, "corpus": STRING, "license": STRING, "locator": STRING,
+    "offset": INT, "terms": [STRING],
 }  # fmt: skip
 """Columns of `knowledge/`: one row a passage that a row of `data/` cites."""
 

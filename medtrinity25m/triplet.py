@@ -167,14 +167,31 @@ class Quality(Frozen):
 
 
 class Provenance(Frozen):
-    """What made the text of this row."""
+    """What made the text of this row.
+
+    `fallback` is the reason why a model that was asked did not write it (`describer` is `measured` then): a code of
+    `description.exchange.Answer`, `mllm.abstained`, or `quality.contradicted` when its text contradicted the row twice.
+    `repairs` counts how often the model was shown what its text contradicted.
+    """
 
     describer: str
     model: str | None = None
     prompt_sha256: str | None = None
     reply_sha256: str | None = None
+    fallback: str | None = None
+    repairs: int = Field(default=0, ge=0)
     experts: tuple[str, ...] = ()
     pipeline_version: str
+
+
+class Correction(Frozen):
+    """One value of a source that its author, or a reader of it, corrected: what was, what is, and who says so."""
+
+    column: Literal["modality", "view", "laterality", "organs", "diseases"]
+    was: str
+    value: str
+    """Values as text, several joined by `, `; the empty string means that nothing is known."""
+    by: str
 
 
 class Facts(Frozen):
@@ -190,6 +207,8 @@ class Facts(Frozen):
     organs: tuple[str, ...] = ()
     diseases: tuple[str, ...] = ()
     disease: str = "unknown"
+    corrections: tuple[Correction, ...] = ()
+    """What a corrections file changed in the columns above."""
     coarse_caption: str | None = None
     global_text: str | None = None
     local_text: str | None = None
@@ -221,6 +240,16 @@ class VolumePlace(Frozen):
     index: int
 
 
+class Exchange(Frozen):
+    """What asking a model about one image took: for the manifest's sums, not shipped with the row."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    contradicted: int = 0
+    """Statements of its replies that the row contradicts, the repaired ones too."""
+
+
 class Sample(Facts):
     """A triplet in the making: the shared facts, the pixels, and what only the pipeline needs.
 
@@ -232,6 +261,7 @@ class Sample(Facts):
         annotations: marks, decoded; `rois` is derived from them.
         asked: experts that were asked where the regions are, those that found none too.
         place: the volume the plane is cut from, if any.
+        exchange: what asking a model about it took, if one was asked.
         rejected: reason code, or None; `detail` the sentence beside it.
     """
 
@@ -243,6 +273,7 @@ class Sample(Facts):
     annotations: tuple[Annotation, ...] = ()
     asked: tuple[str, ...] = ()
     place: VolumePlace | None = None
+    exchange: Exchange | None = None
     rois: tuple[ROI, ...] = ()
     rejected: str | None = None
     detail: str | None = None

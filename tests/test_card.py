@@ -18,6 +18,14 @@ MANIFEST_DATA = {
     "organs": {"liver": 10},
     "sources": {"made": 10},
     "origins": {"mask": 4},
+    "describers": {"measured": 9, "openai tiny": 1},
+    "prompts": {"ab12": 1},
+    "fallbacks": {"mllm.refused": 2},
+    "exchange": {"completion_tokens": 50, "prompt_tokens": 400, "repaired": 1, "requests": 4, "rows": 3},
+    "quality": {"modality": {"1": 2, "2": 8}, "total": {"7": 4, "9": 6}},
+    "corrections": [
+        {"source": "made", "by": HOSTILE, "column": "organs", "was": "brain", "value": "liver", "rows": 3}
+    ],
     "about_sources": [{"id": "made", "title": HOSTILE, "license": "CC0-1.0", "homepage": None, "citation": None}],
     "shards": [
         {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from medtrinity25m.registry import RESERVED, Term, vocabulary
 from medtrinity25m.triplet import Passage, Sample
@@ -35,7 +35,7 @@ class Cite:
         return sample.with_(knowledge=tuple(Passage(passage_id=passage_id(*term), score=1.0) for term in terms))
 
 
-def passages(cited: Iterable[str] | None = None) -> Iterator[dict[str, str]]:
+def passages(cited: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
     """Yield the passages as rows of `knowledge/`, by id; only those in `cited` when given."""
     wanted = None if cited is None else set(cited)
     rows = [_row(kind, term) for kind in KINDS for term in vocabulary(kind).terms.values()]
@@ -44,7 +44,7 @@ def passages(cited: Iterable[str] | None = None) -> Iterator[dict[str, str]]:
     )
 
 
-def _row(kind: str, term: Term) -> dict[str, str]:
+def _row(kind: str, term: Term) -> dict[str, Any]:
     return {
         "passage_id": passage_id(kind, term.id),
         "title": term.name,
@@ -52,6 +52,8 @@ def _row(kind: str, term: Term) -> dict[str, str]:
         "corpus": CORPUS,
         "license": LICENSE,
         "locator": f"medtrinity25m/vocab/{kind}.toml#{term.id}",
+        "offset": 0,
+        "terms": [term.id],
     }
 
 

@@ -57,8 +57,7 @@ class Loader:
         if not marks and self.source.drawn_boxes is not None:
             marks = _drawn(record, plane)
         return self.bare(record).with_(
-            view=record.view or plane.view,
-            laterality=record.laterality or plane.laterality,
+            **_seen(record, plane),
             image_left=plane.image_left,
             spacing_mm=plane.spacing_mm,
             window=plane.window,
@@ -92,6 +91,7 @@ class Loader:
             organs=record.organs,
             diseases=record.diseases,
             disease=record.disease,
+            corrections=record.corrections,
             reference_text=record.text,
             patient=record.patient,
             study=record.study,
@@ -115,6 +115,19 @@ def _place(record: Record, file: ImageFile) -> VolumePlace | None:
     if record.stack is not None and record.slice_index is not None:
         return VolumePlace(volume=STACK + record.stack, index=record.slice_index)
     return None
+
+
+def _seen(record: Record, plane: Plane) -> dict[str, object]:
+    """Return view and laterality, the header's where nothing else says them; a correction wins, and tells of both."""
+    seen: dict[str, object] = {}
+    corrections = {change.column: change for change in record.corrections}
+    for column in ("view", "laterality"):
+        stored, shown = getattr(record, column), getattr(plane, column)
+        change = corrections.get(column)
+        seen[column] = stored if change is not None else stored or shown
+        if change is not None and not change.was and shown is not None:
+            corrections[column] = change.with_(was=shown)
+    return seen | {"corrections": tuple(corrections[change.column] for change in record.corrections)}
 
 
 def _drawn_on(record: Record, plane: Plane) -> Plane:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, FiniteFloat
 
 from medtrinity25m.registry import Split
-from medtrinity25m.triplet import Frozen, Side, View, Window
+from medtrinity25m.triplet import Correction, Frozen, Side, View, Window
 
 XYXYFloat = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
 
@@ -101,6 +101,7 @@ class Record(Frozen):
     slice_index: int | None = None
     stack: str | None = None
     """Pseudonym of the series a plane belongs to, where that lies in many files or frames."""
+    corrections: tuple[Correction, ...] = ()
     text: str | None = None
     """What was published with the image, word for word."""
     marks: tuple[Mark, ...] = ()

@@ -35,6 +35,7 @@ def make_card(manifest: Manifest) -> str:
             _counts(manifest, name) for name in ("splits", "modalities", "diseases", "organs", "sources")
         ),
         origins=_table(("origin", "regions"), manifest["origins"].items() or [("none", 0)]),
+        corrections=_corrections(manifest),
         sources=_table(
             ("source", "title", "licence", "homepage"), [_source(about) for about in manifest["about_sources"]]
         ),
@@ -111,6 +112,13 @@ def _reasons(manifest: Manifest) -> list[tuple[str, int]]:
 
 def _counts(manifest: Manifest, name: str) -> str:
     return _table((name, "rows"), sorted(manifest[name].items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _corrections(manifest: Manifest) -> str:
+    if not manifest["corrections"]:
+        return "No metadata were corrected."
+    columns = ("source", "by", "column", "was", "value", "rows")
+    return _table(columns, [[line[name] for name in columns] for line in manifest["corrections"]])
 
 
 def _source(about: dict[str, Any]) -> tuple[str, str, str, str]:

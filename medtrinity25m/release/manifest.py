@@ -22,6 +22,7 @@ from medtrinity25m.release.workspace import sha256_file, write_committed
 MANIFEST = "manifest.json"
 SUCCESS = "_SUCCESS"
 Manifest = dict[str, Any]
+COUNTED = ("diseases", "organs", "sources", "origins", "describers", "prompts", "fallbacks", "exchange")
 SHARD_KEYS = ("name", "modality", "split", "rows", "bytes", "diseases", "disease_bytes", "files")
 
 
@@ -65,7 +66,9 @@ def make_manifest(
         "split_conflicts": state["split_conflicts"],
         "splits": _by(shards, "split"),
         "modalities": _by(shards, "modality"),
-        **{name: _sum(shards, name) for name in ("diseases", "organs", "sources", "origins")},
+        **{name: _sum(shards, name) for name in COUNTED},
+        "quality": _points(shards),
+        "corrections": _corrections(shards),
         "about_sources": [_about(source) for source in sources],
         "shards": [{key: shard[key] for key in SHARD_KEYS} for shard in shards],
         "knowledge": knowledge,
@@ -90,6 +93,24 @@ def _sum(shards: Sequence[dict[str, Any]], key: str) -> dict[str, int]:
     for shard in shards:
         total.update(shard[key])
     return dict(sorted(total.items()))
+
+
+def _points(shards: Sequence[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """Return for each attribute of quality how many rows have how many points."""
+    total: dict[str, Counter[str]] = {}
+    for shard in shards:
+        for attribute, rows in shard["quality"].items():
+            total.setdefault(attribute, Counter()).update(rows)
+    return {attribute: dict(sorted(rows.items())) for attribute, rows in total.items()}
+
+
+def _corrections(shards: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what corrections changed, and in how many rows."""
+    total: Counter[tuple[str, ...]] = Counter()
+    for shard in shards:
+        total.update({tuple(line): rows for *line, rows in shard["corrections"]})
+    names = ("source", "by", "column", "was", "value")
+    return [dict(zip(names, line, strict=True)) | {"rows": rows} for line, rows in sorted(total.items())]
 
 
 def file_entry(path: Path, base: Path) -> dict[str, Any]:

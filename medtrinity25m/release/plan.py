@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medtrinity25m.config import BuildConfig
+from medtrinity25m.corrections import corrected
 from medtrinity25m.engine import Crash, Engine
 from medtrinity25m.keys import Key
 from medtrinity25m.readers.entry import Entry, Refusal
@@ -94,7 +95,7 @@ def make_plan(config: BuildConfig, key: Key, engine: Engine, watcher: Watcher) -
     for source, root in config.resolved:
         jail = Jail(root, config.cache_folder)
         found, refused, series = _read_source(source, jail, key, engine, watcher, config.limit)
-        records.extend(found)
+        records.extend(corrected(record, config.corrections_files) for record in found)
         rejected.extend(refused)
         stacks.extend(series)
     unique, duplicates = _without_duplicates(records)

@@ -21,13 +21,13 @@ from medtrinity25m.readers.load import Loader
 from medtrinity25m.readers.record import Record
 from medtrinity25m.readers.safe import Jail
 from medtrinity25m.registry import Source
-from medtrinity25m.release.manifest import file_entry
+from medtrinity25m.release.manifest import COUNTED, file_entry
 from medtrinity25m.release.parquet import ParquetFile
 from medtrinity25m.release.plan import CRASHED, Shard
 from medtrinity25m.release.quarantine import Rejected
 from medtrinity25m.release.rows import data_row, metadata_row, row_bytes, to_triplet
 from medtrinity25m.release.workspace import Workspace, committed
-from medtrinity25m.triplet import Sample
+from medtrinity25m.triplet import Exchange, Sample
 
 METADATA_GROUP_BYTES = 8 << 20  # text rows are a few kB: one or two groups a shard
 
@@ -68,7 +68,7 @@ class ShardBuilder:
                     tally.refuse(sample)
                     continue
                 row = data_row(to_triplet(sample))
-                tally.write(row)
+                tally.write(row, sample.exchange)
                 rows.add(row, row_bytes(row))
                 bare.add(metadata_row(row), len(str(row["caption"])))
         entry = {
@@ -140,14 +140,20 @@ class Tally:
         self.organs: Counter[str] = Counter()
         self.origins: Counter[str] = Counter()
         self.passages: set[str] = set()
+        self.describers: Counter[str] = Counter()
+        self.prompts: Counter[str] = Counter()
+        self.fallbacks: Counter[str] = Counter()
+        self.exchange: Counter[str] = Counter()
+        self.quality: dict[str, Counter[str]] = {}
+        self.corrections: Counter[tuple[str, ...]] = Counter()
 
     def refuse(self, sample: Sample) -> None:
         """Count a rejected sample."""
         path, detail = self._paths[sample.id], sample.detail or ""
         self.rejected.append(Rejected(sample.source, path, sample.locator, str(sample.rejected), detail, "build"))
 
-    def write(self, row: dict[str, Any]) -> None:
-        """Count a written row."""
+    def write(self, row: dict[str, Any], exchange: Exchange | None) -> None:
+        """Count a written row, and what asking a model about it took."""
         size = row_bytes(row)
         self.rows += 1
         self.bytes += size
@@ -157,13 +163,29 @@ class Tally:
         self.organs.update(row["organs"])
         self.origins.update(roi["origin"] for roi in row["rois"])
         self.passages.update(passage["passage_id"] for passage in row["knowledge"])
+        self._describe(row, exchange)
+
+    def _describe(self, row: dict[str, Any], exchange: Exchange | None) -> None:
+        """Count who wrote the text, how it scored, and what was corrected."""
+        made = row["provenance"] or {}
+        self.describers[" ".join(filter(None, (made.get("describer"), made.get("model")))) or "nobody"] += 1
+        self.prompts.update(filter(None, [made.get("prompt_sha256")]))
+        self.fallbacks.update(filter(None, [made.get("fallback")]))
+        if exchange is not None:
+            self.exchange.update(exchange.model_dump() | {"rows": 1, "repaired": int(made["repairs"] > 0)})
+        for attribute, points in (row["quality"] or {}).items():
+            self.quality.setdefault(attribute, Counter())[f"{points:g}"] += 1
+        for change in row["corrections"]:
+            line = (row["source"], change["by"], change["column"], change["was"], change["value"])
+            self.corrections[line] += 1
 
     def counts(self, records: int) -> dict[str, Any]:
         """Return the tally for the journal, after checking that nothing was lost."""
         if records != self.rows + len(self.rejected):
             raise GateFailedError(f"{records} records were read, {self.rows} written and {len(self.rejected)} rejected")
-        names = ("diseases", "disease_bytes", "sources", "organs", "origins")
-        named = {name: dict(sorted(getattr(self, name).items())) for name in names}
+        named = {name: dict(sorted(getattr(self, name).items())) for name in ("disease_bytes", *COUNTED)}
         passages = sorted(self.passages)
         totals = {"records": records, "rows": self.rows, "bytes": self.bytes, "rejected": len(self.rejected)}
-        return totals | {"passages": passages, **named}
+        quality = {name: dict(sorted(points.items())) for name, points in self.quality.items()}
+        corrections = [[*line, rows] for line, rows in sorted(self.corrections.items())]
+        return totals | {"passages": passages, "quality": quality, "corrections": corrections, **named}

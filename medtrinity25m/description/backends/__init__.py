@@ -1,0 +1,1 @@
+"""Ways to reach a multimodal model, one module each."""

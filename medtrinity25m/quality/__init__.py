@@ -1,0 +1,1 @@
+"""Is it true: statements taken from texts, checked against what the row holds; scores; people's judgment."""
