@@ -9,18 +9,20 @@ from pathlib import Path
 
 from medtrinity25m.build import build
 from medtrinity25m.demo import collect
-from medtrinity25m.explain import claim_lines
+from medtrinity25m.explain import grounds
 from medtrinity25m.stream import stream
 
 
 def main() -> None:
-    """Build the demo and print a line a claim."""
+    """Build the demo and print every sentence, and below it a line a claim."""
     release = Path("medtrinity-25m")
     build(collect(release, Path("inputs"), say=print))
     for row in stream(release, "mri"):
         if row["rois"]:
-            for field, words, about, value, evidence in claim_lines(row):
-                print(f"{field:14} {words!r:40} {about} = {value} ({evidence})")
+            for field, sentence, held in grounds(row | {"passages": []}):
+                print(f"{field}: {sentence}")
+                for one in held:
+                    print(f"    {one.words!r} says {one.says}: {one.verdict}, by {one.rests_on}")
 
 
 if __name__ == "__main__":

@@ -218,29 +218,31 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Show everything known of one row: source, plan, regions, claims with their evidence."""
-    from medtrinity25m.explain import TEXTS, claim_lines
+    from medtrinity25m.explain import TEXTS, grounds
     from medtrinity25m.explain import explain as find
 
     row = find(folder, row_id)
     if as_json:
         typer.echo(json.dumps(row, ensure_ascii=False, indent=1))
         return
-    plain = {
-        name: value for name, value in row.items() if name not in (*TEXTS, "claims", "rois", "passages", "knowledge")
-    }
+    apart = (*TEXTS, "claims", "rois", "passages", "knowledge")
+    plain = {name: value for name, value in row.items() if name not in apart}
     for name, value in plain.items():
         out.print(f"[bold]{name}[/]: {escape(str(value))}", highlight=False)
     for index, roi in enumerate(row["rois"]):
         about = {name: value for name, value in roi.items() if name != "text" and value is not None}
         out.print(f"[bold]roi {index}[/]: {escape(str(about))}", highlight=False)
-    for name in TEXTS:
-        out.print(f"[bold]{name}[/]: {escape(row[name] or '–')}", highlight=False)
-    table = Table("in", "words", "say", "value", "because of")
-    for line in claim_lines(row):
-        table.add_row(*map(escape, line))
-    out.print(table)
+    for field, sentence, held in grounds(row):
+        out.print(f"\n[bold]{field}[/]: {escape(sentence)}", highlight=False)
+        for one in held:
+            said = f"“{one.words}” says {one.says}: {one.verdict}, by {one.rests_on}"
+            out.print(f"    {escape(said)}", highlight=False, style=None if one.verdict == "supported" else "yellow")
+        if not held:
+            out.print("    nothing that can be checked", highlight=False)
+    scores = {cited["passage_id"]: cited["score"] for cited in row["knowledge"]}
     for passage in row["passages"]:
-        out.print(f"[bold]{escape(passage['passage_id'])}[/]: {escape(passage['text'])}", highlight=False)
+        heading = f"{passage['title']} ({passage['passage_id']}, similarity {scores[passage['passage_id']]:g})"
+        out.print(f"\n[bold]passage[/]: {escape(heading)}\n    {escape(passage['text'])}", highlight=False)
 
 
 @app.command()

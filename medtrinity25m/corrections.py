@@ -112,6 +112,8 @@ def _check(column: Column, value: str | tuple[str, ...] | None) -> None:
         if words[0] not in allowed:
             raise ValueError(f"{column} {words[0]!r} is none of {', '.join(allowed)}")
         return
+    if "none" in words and len(words) > 1:
+        raise ValueError("diseases: `none` says that there is no disease; it stands alone")
     known = vocabulary({"organs": "anatomy", "diseases": "disease"}.get(column, "modality"))
     for word in words:
         if not (column == "diseases" and word in RESERVED[:2]):

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from medtrinity25m.errors import ConfigError
+from medtrinity25m.quality.extract.sentences import sentences
 from medtrinity25m.release.manifest import read_manifest
 from medtrinity25m.release.workspace import Workspace
 
-TEXTS = ("coarse_caption", "global_text", "local_text", "relation_text", "caption")
+TEXTS = ("global_text", "local_text", "relation_text", "caption")
+EXCERPT = 240  # characters of a passage: what it is about, not all it says
+MEASURED_COLUMNS = {"area_fraction": "area_fraction", "box": "bbox", "size_mm": "size_mm", "count": "count"}
+"""Measurements that stand in a region's columns too."""
+
+
+class Ground(NamedTuple):
+    """What some words of a sentence say, whether that holds, and what it rests on."""
+
+    words: str
+    says: str
+    verdict: str
+    rests_on: str
 
 
 def explain(folder: Path, row_id: str) -> dict[str, Any]:
@@ -61,9 +74,57 @@ def _plan_record(folder: Path, row_id: str) -> str | None:
     return found[0] if found else None
 
 
-def claim_lines(row: dict[str, Any]) -> Iterator[tuple[str, str, str, str, str]]:
-    """Yield field, words, attribute, value with unit, and evidence of every claim, in reading order."""
-    for claim in sorted(row["claims"], key=lambda claim: (TEXTS.index(claim["field"]), claim["start"])):
-        words = row[claim["field"]][claim["start"] : claim["end"]]
-        about = claim["attribute"] if claim["roi"] is None else f"{claim['attribute']} of roi {claim['roi']}"
-        yield claim["field"], words, about, f"{claim['value']} {claim['unit'] or ''}".strip(), claim["evidence"]
+def grounds(row: dict[str, Any]) -> Iterator[tuple[str, str, list[Ground]]]:
+    """Yield field, sentence and what the sentence rests on, for every sentence of a row that `explain` returned."""
+    for field in TEXTS:
+        text = row[field] or ""
+        claims = sorted((one for one in row["claims"] if one["field"] == field), key=lambda one: one["start"])
+        for span in sentences(text):
+            inside = [one for one in claims if span.start <= one["start"] < span.end]
+            yield field, text[span.start : span.end], [_ground(row, text, one) for one in inside]
+
+
+def _ground(row: dict[str, Any], text: str, claim: dict[str, Any]) -> Ground:
+    about = claim["attribute"] if claim["roi"] is None else f"{claim['attribute']} of roi {claim['roi']}"
+    value = f"{claim['value']} {claim['unit'] or ''}".strip()
+    says = f"{about} = {value}" if value else about
+    return Ground(text[claim["start"] : claim["end"]], says, claim["verdict"], _rests_on(row, claim))
+
+
+def _rests_on(row: dict[str, Any], claim: dict[str, Any]) -> str:
+    """Return the evidence of a claim with what it holds: the column's value, the measurement, the passage's words."""
+    kind, _, what = claim["evidence"].partition(":")
+    roi = None if claim["roi"] is None or claim["roi"] >= len(row["rois"]) else row["rois"][claim["roi"]]
+    if kind == "metadata":
+        return f"column {what} = {_shown(_column(row, what, roi))}"
+    if kind == "measured":
+        column = MEASURED_COLUMNS.get(what)
+        place = "image" if roi is None else f"roi {claim['roi']}, origin {roi['origin']}"
+        held = "" if roi is None or column is None else f"; rois.{column} = {_shown(roi[column])}"
+        return f"measured {what} ({place}){held}"
+    if kind == "passage":
+        passage = next((one for one in row["passages"] if one["passage_id"] == what), None)
+        return f"passage {what}" if passage is None else f"passage “{passage['title']}”: {_excerpt(passage['text'])}"
+    return "the model alone; nothing in the row speaks of it"
+
+
+def _column(row: dict[str, Any], name: str, roi: dict[str, Any] | None) -> object:
+    head, _, field = name.partition(".")
+    if head == "rois":
+        found = row["rois"] if roi is None else [roi]
+        return f"{len(found)} regions" if not field else ", ".join(dict.fromkeys(str(one[field]) for one in found))
+    held = row.get(head)
+    return held.get(field) if field and isinstance(held, dict) else held
+
+
+def _shown(value: object) -> str:
+    """Return a column's value as a person reads it: six digits, lists without brackets."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_shown, value)) or "nothing"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(one)}" for name, one in value.items())
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _excerpt(text: str) -> str:
+    return text if len(text) <= EXCERPT else text[:EXCERPT].rsplit(" ", 1)[0] + " …"

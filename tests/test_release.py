@@ -168,7 +168,13 @@ def test_explain_shows_claims_with_their_evidence(release):
     assert {passage["passage_id"] for passage in shown["passages"]} == {
         cited["passage_id"] for cited in row["knowledge"]
     }
-    assert run("explain", str(release), row["id"]).exit_code == 0
+    text = " ".join(run("explain", str(release), row["id"]).output.split())
+    for field in ("global_text", "local_text", "relation_text", "caption"):
+        assert " ".join((row[field] or "").split(". ")[0].split()) in text, "each sentence is shown"
+    for claim in row["claims"]:
+        assert f"“{row[claim['field']][claim['start'] : claim['end']]}” says {claim['attribute']}" in text
+    assert f"rois.area_fraction = {row['rois'][0]['area_fraction']:.6g}" in text, "beside the mask's measurement"
+    assert f"column modality = {row['modality']}" in text, "beside the metadata field"
 
 
 def test_the_command_line_says_what_is_wrong_and_exits_with_the_stated_code(release, tmp_path):
