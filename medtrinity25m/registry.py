@@ -52,7 +52,8 @@ class Term(Frozen):
     """One word of a vocabulary.
 
     `icd10` is ICD-10-CM, `snomed` SNOMED CT, `radlex` an RID; a code is absent where nobody checked it.
-    `dicom` holds the values of Modality (0008,0060) or Body Part Examined (0018,0015) that mean this term.
+    `dicom` holds the values of Modality (0008,0060) or Body Part Examined (0018,0015) that mean this term. `part_of`
+    (anatomy) names what the structure lies in, `is_a` (diseases) what the disease or finding is a kind of.
     """
 
     id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -64,6 +65,8 @@ class Term(Frozen):
     snomed: str | None = None
     radlex: str | None = None
     organs: tuple[str, ...] = ()
+    part_of: tuple[str, ...] = ()
+    is_a: tuple[str, ...] = ()
     kind: Literal["disease", "finding"] | None = None
     region: str | None = None
     paired: bool = False

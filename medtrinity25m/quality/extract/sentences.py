@@ -18,9 +18,11 @@ _CLAUSE = re.compile(
     r"|,?\s+(?:but|however|although|though|whereas|while|yet|except|apart\s+from|other\s+than|aside\s+from)\b"
     r"|,\s+(?=(?:and\s+)?(?:there\s+(?:is|are|was|were)\b|(?:it|they)\s|no\s|without\s|with\s+no\s|neither\s))"
     r"|,\s+(?=(?:and\s+)?(?:the|a|an|one|another|both|its|their|this|these|surrounding|adjacent)\s[^,;.]{1,60}?\s"
-    r"(?:is|are|was|were|shows?|appears?|lies?|measures?|has|have|remains?|covers?|occupies|occupy|demonstrates?|spans?|crosses|holds?)\b)"
+    r"(?:is|are|was|were|shows?|appears?|lies?|measures?|has|have|remains?|covers?|occupies|occupy"
+    r"|demonstrates?|spans?|crosses|holds?)\b)"
     r"|\s+(?=and\s+(?:there\s+(?:is|are)|(?:it|they)\s+(?:is|are|has|have|measures?|shows?|occup|cover|lie)|no\s))"
-    r"|\s+(?=and\s+(?:the|a|an|one|another|its|their)\s[^,;.]{1,60}?\s(?:is|are|shows?|appears?|lies?|measures?|has|have|remains?|covers?|holds?)\b)",
+    r"|\s+(?=and\s+(?:the|a|an|one|another|its|their)\s[^,;.]{1,60}?\s(?:is|are|shows?|appears?|lies?"
+    r"|measures?|has|have|remains?|covers?|holds?)\b)",
     re.IGNORECASE,
 )
 
@@ -65,7 +67,9 @@ def _abbreviated(text: str, begin: int, stop: re.Match[str]) -> bool:
     follows = text[stop.end() :].lstrip()[:1]
     if word in ("no", "nos", "fig", "figs"):
         return follows.isdigit()
-    return not (len(word) == 1 and follows.isupper() and text[stop.end() : stop.end() + 4].strip() in ("The", "It", "No"))
+    return not (
+        len(word) == 1 and follows.isupper() and text[stop.end() : stop.end() + 4].strip() in ("The", "It", "No")
+    )
 
 
 def _trimmed(text: str, start: int, end: int) -> Span:

@@ -1,0 +1,1 @@
+"""The review kit: blind packs for two readers, and what their verdicts come to."""

@@ -1,0 +1,1 @@
+"""Verdicts: whether a statement agrees with what the row holds, one module a kind of statement."""
