@@ -17,7 +17,9 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from medtrinity25m import __version__
+from medtrinity25m.commands import batch, instruct, knowledge, review
 from medtrinity25m.commands.console import Release, Workers, guarded, out
+from medtrinity25m.commands.quality import quality, validate
 from medtrinity25m.errors import GateFailedError
 
 KINDS: tuple[Literal["modality", "anatomy", "disease"], ...] = ("modality", "anatomy", "disease")
@@ -30,6 +32,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+app.add_typer(knowledge.app, name="knowledge")
+app.add_typer(batch.app, name="batch")
+app.add_typer(instruct.app, name="instruct")
+app.add_typer(review.app, name="review")
+app.command()(quality)
+app.command()(validate)
 
 
 @app.callback(invoke_without_command=True)

@@ -19,14 +19,27 @@ import pyarrow.parquet as pq
 from medtrinity25m import __version__
 from medtrinity25m.caption import CoarseCaption
 from medtrinity25m.config import BuildConfig
+from medtrinity25m.description.describe import Describe
+from medtrinity25m.description.exchange import Model
 from medtrinity25m.description.measured import MeasuredDescriber
+from medtrinity25m.description.options import DescribeMeasured
+from medtrinity25m.description.options import model_of as open_model
+from medtrinity25m.description.prompt_files import prompts_sha256
+from medtrinity25m.description.replies import ReplyStore
 from medtrinity25m.engine import Crash, Engine
 from medtrinity25m.errors import GateFailedError, ResumeRefusedError
 from medtrinity25m.features import PASSAGE_FEATURES
 from medtrinity25m.keys import Key
 from medtrinity25m.knowledge.glossary import Cite, passages
+from medtrinity25m.knowledge.hpo import CORPUS as HPO
+from medtrinity25m.knowledge.hpo import attribution
+from medtrinity25m.knowledge.options import Knowledge
+from medtrinity25m.knowledge.retrieve import Passages, Retrieve, open_base
+from medtrinity25m.knowledge.snippet import Snippet
 from medtrinity25m.pipeline import Stage, batched, each
 from medtrinity25m.progress import Reporter
+from medtrinity25m.quality.error_rates import release_error_rates
+from medtrinity25m.quality.scores import Score
 from medtrinity25m.readers.safe import Jail
 from medtrinity25m.release.card import make_card
 from medtrinity25m.release.manifest import SUCCESS, Manifest, file_entry, make_manifest, read_manifest, write_manifest
@@ -56,19 +69,55 @@ SHAPING_LIBRARIES = (
     "onnxruntime",
 )
 """Packages whose version can change a pixel or a byte of the release."""
+ASKED_AHEAD = 4
+"""Samples a worker reads for each call in flight, so that the calls of a batch that end early leave few idle."""
 NEW_PLAN = "plan.parquet.part"  # swept away if the build stops before it is accepted
 
 
-def stages(config: BuildConfig) -> tuple[Stage, ...]:
-    """Return what happens to a sample between reading and writing, in order."""
+def stages(config: BuildConfig, model: Model | None = None) -> tuple[Stage, ...]:
+    """Return what happens to a sample between reading and writing, in order; `model` stands for the config's."""
     rules = {source.id: source.roi for source, _ in config.resolved}
+    cited = each(Cite()) if config.knowledge is None else each(Retrieve(*_knowledge(config)))
     return (
         batched(_consult(config), BATCH),  # where: experts mark what nobody marked
         each(Locate(rules)),  # annotations become regions of interest
         each(CoarseCaption()),  # metadata become one sentence
-        each(Cite()),  # the terms' passages
-        each(MeasuredDescriber()),  # what was measured becomes global, local and relation text, with claims
+        cited,  # passages of the knowledge base
+        _described(config, model or model_of(config)),  # global, local and relation text, with claims that were checked
+        each(Score()),  # 0 to 2 points on each of the paper's five attributes
     )
+
+
+def _described(config: BuildConfig, model: Model | None) -> Stage:
+    """Return the stage that writes the texts: from measurements, or by a model whose every statement is checked."""
+    options = config.describe
+    if model is None or isinstance(options, DescribeMeasured):
+        return each(MeasuredDescriber())
+    passages = None if config.knowledge is None else Passages(*_knowledge(config))
+    describe = Describe(model, options.backend, options.prompt, passages)
+    return batched(describe, ASKED_AHEAD * getattr(options, "concurrency", 1))
+
+
+def model_of(config: BuildConfig) -> Model | None:
+    """Return the model that describes, its replies kept in the config's cache; None where texts are only measured.
+
+    Raises:
+        ConfigError: a package, a folder or a key is missing.
+    """
+    paths = {name: config.path(path) for name in ("path", "replies") if (path := getattr(config.describe, name, None))}
+    return open_model(config.describe.with_(**paths), reply_store(config).folder)
+
+
+def reply_store(config: BuildConfig) -> ReplyStore:
+    """Return where the replies of a config's model are kept: in its cache, by request."""
+    return ReplyStore(config.cache_folder.absolute() / "replies")
+
+
+def _knowledge(config: BuildConfig) -> tuple[Knowledge, Path, Path]:
+    """Return how a process finds the knowledge base: options, cache, and the folder relative paths start from."""
+    if config.knowledge is None:
+        raise ValueError("this config names no knowledge base")
+    return config.knowledge, config.cache_folder.absolute(), config.base.absolute()
 
 
 def _consult(config: BuildConfig) -> Consult:
@@ -100,12 +149,13 @@ def build(config: BuildConfig, *, workers: int = 1, reporter: Reporter | None = 
         GateFailedError: rows are missing, or none could be written.
     """
     key = config.key()
+    config.check_egress()
     stages(config)  # an expert that cannot be had is said before anything is read
     space = Workspace(config.folder)
     space.create()
     with space.locked(), Engine(workers).running() as engine, (reporter or Reporter()).during(space) as report:
         space.sweep()
-        state = _begin(config, key, space, engine, report)
+        state = _begin(config, _conditions(config, key, report), key, space, engine, report)
         shards = list(read_shards(space.plan))
         done = {name: entry for name, entry in space.journal().items() if _intact(entry, space)}
         todo = [shard for shard in shards if shard.name not in done]
@@ -120,9 +170,31 @@ def build(config: BuildConfig, *, workers: int = 1, reporter: Reporter | None = 
         return Outcome(manifest, built=len(todo), kept=len(shards) - len(todo))
 
 
-def _begin(config: BuildConfig, key: Key, space: Workspace, engine: Engine, report: Reporter) -> dict[str, Any]:
+def rehearse(config: BuildConfig, model: Model, reporter: Reporter | None = None) -> None:
+    """Send every planned sample through the stages with another model, and write no row.
+
+    The plan is made and kept as `build` does, which goes on from it. Raises what `build` raises.
+    """
+    key = config.key()
+    config.check_egress()
+    space = Workspace(config.folder)
+    space.create()
+    with space.locked(), Engine(1).running() as engine, (reporter or Reporter()).during(space) as report:
+        space.sweep()
+        _begin(config, _conditions(config, key, report), key, space, engine, report)
+        shards = list(read_shards(space.plan))
+        report.start("collecting", sum(len(shard.records) for shard in shards))
+        sources = {source.id: (source, root.resolve()) for source, root in config.resolved}
+        builder = ShardBuilder(space, sources, config.cache_folder, stages(config, model), 0)
+        for shard in shards:
+            for _ in builder.described(shard):
+                report.tick()
+
+
+def _begin(
+    config: BuildConfig, conditions: dict[str, Any], key: Key, space: Workspace, engine: Engine, report: Reporter
+) -> dict[str, Any]:
     """Make the plan, or check that the one there is still the right one; return the state beside it."""
-    conditions = _conditions(config, key)
     inventory = list(_inventory(config))
     if space.state.is_file():
         state: dict[str, Any] = json.loads(space.state.read_text(encoding="utf-8"))
@@ -160,9 +232,20 @@ def _plan(
     }
 
 
-def _conditions(config: BuildConfig, key: Key) -> dict[str, Any]:
-    """Return what a resumed build must share with the one that was begun."""
-    return {"version": __version__, "key": key.public_id, "libraries": _libraries(), **config.fingerprint()}
+def _conditions(config: BuildConfig, key: Key, report: Reporter) -> dict[str, Any]:
+    """Return what a resumed build must share with the one that was begun; indexes the knowledge base if need be."""
+    found = {"version": __version__, "key": key.public_id, "libraries": _libraries(), **config.fingerprint()}
+    if config.knowledge is not None:
+        base = open_base(*_knowledge(config), report.say)
+        base.prepare()
+        asked = {"top_k": config.knowledge.top_k, "searched": config.knowledge.corpora}
+        notices = [attribution()] if HPO in base.fingerprint()["corpora"] else []
+        found["knowledge"] = base.fingerprint() | asked | {"notices": notices}
+    model = model_of(config)
+    if model is not None:
+        found["describer"] = {"model": model.name, "prompts_sha256": prompts_sha256()}
+    normal: dict[str, Any] = json.loads(json.dumps(found))  # as it is read back
+    return normal
 
 
 def _libraries() -> dict[str, str]:
@@ -248,21 +331,42 @@ def _finish(config: BuildConfig, space: Workspace, entries: list[dict[str, Any]]
         lines = (space.work / entry["quarantine"]["path"]).read_text(encoding="utf-8").splitlines()
         refused.extend(Rejected(**json.loads(line)) for line in lines)
     cited = {passage for entry in entries for passage in entry["passages"]}
-    knowledge = _write_knowledge(space.release, cited)
+    knowledge = _write_knowledge(config, space.release, cited)
     sources = [source for source, _ in config.resolved]
     with committed(space.work / "quarantine.parquet") as part:
         pq.write_table(pa.Table.from_pylist([asdict(row) for row in refused], schema=QUARANTINE_SCHEMA), part)
     manifest = make_manifest(entries, knowledge, sources, refused, state)
+    manifest["checker"] = _checker_errors(space, manifest)
     card = make_card(manifest)
     write_committed(space.release / "README.md", card)
     write_manifest(space.release, manifest)
     return read_manifest(space.release)
 
 
-def _write_knowledge(release: Path, cited: set[str]) -> dict[str, Any]:
+def _checker_errors(space: Workspace, manifest: Manifest) -> dict[str, Any]:
+    """Return how often the checker errs on texts of this release, measured once a build."""
+    known = space.work / "checker.json"
+    if known.is_file():
+        measured: dict[str, Any] = json.loads(known.read_text(encoding="utf-8"))
+        if measured["build"] == manifest["build"]:
+            return measured
+    rates = release_error_rates(space.release, manifest=manifest)
+    measured = {"build": manifest["build"]} | rates.model_dump(mode="json")
+    write_committed(known, json.dumps(measured, indent=1))
+    return measured
+
+
+def _write_knowledge(config: BuildConfig, release: Path, cited: set[str]) -> dict[str, Any]:
     path = release / "knowledge" / "train-00000-of-00001.parquet"
     rows = list(passages(cited))
+    if config.knowledge is not None:
+        rows = [_passage(snippet) for snippet in Passages(*_knowledge(config))(sorted(cited))]
     with committed(path) as part, ParquetFile(part, PASSAGE_FEATURES, 8 << 20) as table:
         for row in rows:
             table.add(row, len(row["text"]))
     return file_entry(path, release) | {"rows": len(rows)}
+
+
+def _passage(snippet: Snippet) -> dict[str, Any]:
+    """Return a snippet as a row of `knowledge/`."""
+    return {"passage_id": snippet.id} | snippet.model_dump(exclude={"id"})

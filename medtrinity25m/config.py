@@ -24,8 +24,11 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from medtrinity25m.corrections import CorrectionsFile, load_corrections
+from medtrinity25m.description.egress import check_egress
+from medtrinity25m.description.options import DescribeMeasured, DescribeOptions
 from medtrinity25m.errors import ConfigError
 from medtrinity25m.keys import Key, find_key
+from medtrinity25m.knowledge.options import Knowledge
 from medtrinity25m.registry import (
     SPLITS,
     Source,
@@ -40,6 +43,14 @@ from medtrinity25m.roi.card import Card, load_card, packaged_cards
 from medtrinity25m.roi.run_options import Transformers
 from medtrinity25m.triplet import Frozen
 
+NOT_SHAPING = {"out", "key_file", "sources", "cache", "corrections", "knowledge", "egress_allow"}
+"""Keys that shape no row, or whose content does and is hashed by itself."""
+HOW_ASKED = {
+    "endpoint", "api_key_env", "concurrency", "tries", "timeout_s", "deadline_s", "patience_s", "path", "device",
+    "batch", "replies",
+}  # fmt: skip
+"""Keys of `describe` that say where and how patiently a model is asked: a server may have moved when a build resumes.
+What the model is called in the rows stands for the model."""
 MAX_CONFIG_BYTES = 1 << 20  # a config is written by hand; an alias bomb or a data file is not one
 
 
@@ -62,6 +73,14 @@ class BuildConfig(Frozen):
     experts: dict[str, tuple[str, ...]] = {}
     """Modality → expert cards (ids, or TOMLs beside this file) asked where nobody marked an image and its source names
     no expert of its own."""
+    knowledge: Knowledge | None = None
+    """The knowledge base whose passages rows cite; `packaged` for what comes with the extra `knowledge`. Without one a
+    row cites the vocabularies' entries of its terms."""
+    describe: DescribeOptions = DescribeMeasured()
+    """Who describes; `measured` needs no model."""
+    egress_allow: tuple[str, ...] = ()
+    """Origins (https://host[:port]) beside this machine to which sources marked `local-only` may be sent, because their
+    terms allow these very servers."""
     corrections: tuple[Path, ...] | None = None
     """Files of corrections to the sources' metadata, or folders of them. Unless said: the folder `corrections` beside
     this file, where there is one."""
@@ -73,6 +92,11 @@ class BuildConfig(Frozen):
     """Bytes of a row group: 8–16 MB read fastest over HTTP ranges; above 100 MB the Hub's viewer refuses."""
     base: Path = Field(default=Path(), exclude=True)
     """Folder that relative paths start from."""
+
+    @field_validator("knowledge", mode="before")
+    @classmethod
+    def _base_alone(cls, knowledge: Any) -> Any:
+        return {"base": knowledge} if isinstance(knowledge, str) else knowledge
 
     @field_validator("experts")
     @classmethod
@@ -169,6 +193,19 @@ class BuildConfig(Frozen):
             if source.roi.rule != "whole_image"
         }
 
+    def check_egress(self) -> None:
+        """Refuse to send anything of a `local-only` source to others, before a socket opens.
+
+        Raises:
+            ConfigError: an endpoint of this config is neither on this machine nor allowed.
+        """
+        endpoints = {
+            "describe.endpoint": getattr(self.describe, "endpoint", None),
+            "knowledge.server": None if self.knowledge is None else self.knowledge.server,
+        }
+        named = {place: url for place, url in endpoints.items() if url is not None}
+        check_egress((source for source, _ in self.resolved), named, self.egress_allow)
+
     def _card(self, name: str) -> Card:
         if name in packaged_cards():
             return packaged_cards()[name]
@@ -208,7 +245,8 @@ class BuildConfig(Frozen):
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what shapes the rows: the config less its paths, and every source's TOML."""
-        own = self.model_dump(mode="json", exclude={"out", "key_file", "sources", "cache", "corrections"})
+        own = self.model_dump(mode="json", exclude=NOT_SHAPING)
+        own["describe"] = {name: value for name, value in own["describe"].items() if name not in HOW_ASKED}
         sources = {source.id: source.model_dump(mode="json") for source, _ in self.resolved}
         experts = {card.id: card.fingerprint for card in self.cards.values()}
         corrections = {file.name: file.model_dump(mode="json") for file in self.corrections_files}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from medtrinity25m.config import BuildConfig, SourceEntry
 from medtrinity25m.errors import ConfigError
+from medtrinity25m.knowledge.options import Knowledge
 from medtrinity25m.registry import Split
 from medtrinity25m.release.workspace import write_committed
 
@@ -127,7 +128,9 @@ def collect(out: Path, inputs: Path, say: Callable[[str], None]) -> BuildConfig:
     if not key.is_file():
         write_committed(key, PUBLIC_KEY)
     shares: dict[Split, float] = {"train": 0.6, "validation": 0.2, "test": 0.2}  # few patients: each split gets some
-    return BuildConfig(out=out.resolve(), key_file=key.resolve(), sources=tuple(entries), split=shares)
+    return BuildConfig(
+        out=out.resolve(), key_file=key.resolve(), sources=tuple(entries), split=shares, knowledge=Knowledge()
+    )
 
 
 def _copy(files: Files, root: Path) -> bool:

@@ -21,7 +21,9 @@ MANIFEST_DATA = {
     "describers": {"measured": 9, "openai tiny": 1},
     "prompts": {"ab12": 1},
     "fallbacks": {"mllm.refused": 2},
-    "exchange": {"completion_tokens": 50, "prompt_tokens": 400, "repaired": 1, "requests": 4, "rows": 3},
+    "exchange": {
+        "completion_tokens": 50, "contradicted": 2, "prompt_tokens": 400, "repaired": 1, "requests": 4, "rows": 3,
+    },
     "quality": {"modality": {"1": 2, "2": 8}, "total": {"7": 4, "9": 6}},
     "corrections": [
         {"source": "made", "by": HOSTILE, "column": "organs", "was": "brain", "value": "liver", "rows": 3}
@@ -37,6 +39,13 @@ MANIFEST_DATA = {
             "diseases": {"none": 2}, "disease_bytes": {"none": 200},
         },
     ],
+    "knowledge_base": None,
+    "checker": {
+        "kinds": {"side": {"hits": 9, "n": 10, "rate": 0.9, "low": 0.6, "high": 0.98}},
+        "recall": {"hits": 9, "n": 10, "rate": 0.9, "low": 0.6, "high": 0.98},
+        "flagged_texts": {"hits": 0, "n": 40, "rate": 0.0, "low": 0.0, "high": 0.09},
+        "flagged_statements": {"hits": 0, "n": 0, "rate": None, "low": None, "high": None},
+    },
     "knowledge": {"path": "knowledge/train-00000-of-00001.parquet", "rows": 3, "bytes": 30},
 }  # fmt: skip
 
@@ -77,5 +86,11 @@ def test_the_counts_are_those_of_the_manifest():
         "| written | 10 |",
         "| cyst | 4 |",
         "| mask | 4 |",
+        "| openai tiny | 1 |",
+        "| mllm.refused | 2 |",
+        "| ab12 | 1 |",
+        "| modality | 1.80 | 1.50–2.00 | 10 |",
+        "| caught: side | 90.0 % | 60.0 % to 98.0 % | 10 |",
+        "| false alarm: statement | – | – to – | 0 |",
     ):
         assert line in card

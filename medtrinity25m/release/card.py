@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from medtrinity25m.features import FEATURES, METADATA_FEATURES, PASSAGE_FEATURES, Feature
+from medtrinity25m.quality.bootstrap import bootstrap
 from medtrinity25m.release.configs import ReleaseConfig, release_configs
 from medtrinity25m.release.manifest import Manifest
 
@@ -36,6 +37,11 @@ def make_card(manifest: Manifest) -> str:
         ),
         origins=_table(("origin", "regions"), manifest["origins"].items() or [("none", 0)]),
         corrections=_corrections(manifest),
+        describers=_table(("describer", "rows"), manifest["describers"].items()),
+        model=_model(manifest),
+        knowledge=_knowledge(manifest),
+        quality=_quality(manifest),
+        checker=_checker(manifest["checker"]),
         sources=_table(
             ("source", "title", "licence", "homepage"), [_source(about) for about in manifest["about_sources"]]
         ),
@@ -112,6 +118,60 @@ def _reasons(manifest: Manifest) -> list[tuple[str, int]]:
 
 def _counts(manifest: Manifest, name: str) -> str:
     return _table((name, "rows"), sorted(manifest[name].items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _model(manifest: Manifest) -> str:
+    """Return what asking a model came to, or nothing where none was asked."""
+    asked = manifest["exchange"]
+    if not asked:
+        return "No model was asked: the texts say what was measured, and what the metadata hold."
+    tokens = f"{asked['prompt_tokens']:,} prompt and {asked['completion_tokens']:,} completion tokens"
+    lines = [
+        f"A model was asked about {asked['rows']:,} rows in {asked['requests']:,} requests ({tokens}). Of what it "
+        f"said, {asked['contradicted']:,} statements contradicted the row; {asked['repaired']:,} rows were shown to it "
+        "again. Rows whose text is measured after all, by reason:",
+        _table(("reason", "rows"), manifest["fallbacks"].items() or [("none", 0)]),
+        "Prompts, by SHA-256 of their files:",
+        _table(("prompt", "rows"), manifest["prompts"].items()),
+    ]
+    return "\n\n".join(lines)
+
+
+def _knowledge(manifest: Manifest) -> str:
+    base = manifest["knowledge_base"]
+    cited = f"{manifest['knowledge']['rows']:,} passages are cited; they are the config `knowledge`."
+    if base is None:
+        return f"{cited} They are the vocabularies' entries for the terms of a row."
+    corpora = ", ".join(f"`{_cell(name)}`" for name in base["searched"] or base["corpora"])
+    found = (
+        f"They come from a base of {base['snippets']:,} (corpora {corpora}; snapshot `{base['snapshot'][:16]}`), at "
+        f"most {base['top_k']} a row, found by BM25 and `{_cell(base['embedder'])}`; `score` is the exact similarity."
+    )
+    return "\n\n".join((f"{cited} {found}", *base["notices"]))
+
+
+def _quality(manifest: Manifest) -> str:
+    """Return the means of the scores with intervals, from how many rows have how many points."""
+    lines = []
+    for attribute, rows in manifest["quality"].items():
+        counts: dict[tuple[float, ...], int] = {(float(points), 1.0): count for points, count in rows.items()}
+        mean = bootstrap(counts)
+        lines.append((attribute, f"{mean.estimate:.2f}", f"{mean.low:.2f}–{mean.high:.2f}", mean.n))
+    return _table(("attribute", "mean", "95 % interval", "rows"), lines or [("none", "–", "–", 0)])
+
+
+def _checker(measured: dict[str, Any]) -> str:
+    """Return how often the checker erred on texts of this release."""
+    rates = {f"caught: {kind}": rate for kind, rate in measured["kinds"].items()}
+    rates = {"caught: all": measured["recall"], **rates, "false alarm: text": measured["flagged_texts"]}
+    rates |= {"false alarm: statement": measured["flagged_statements"]}
+    shown = [(name, _share(rate["rate"]), f"{_share(rate['low'])} to {_share(rate['high'])}", rate["n"])
+             for name, rate in rates.items()]  # fmt: skip
+    return _table(("what", "share", "95 % interval", "of"), shown)
+
+
+def _share(rate: float | None) -> str:
+    return "–" if rate is None else f"{100 * rate:.1f} %"
 
 
 def _corrections(manifest: Manifest) -> str:

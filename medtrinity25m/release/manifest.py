@@ -72,11 +72,12 @@ def make_manifest(
         "about_sources": [_about(source) for source in sources],
         "shards": [{key: shard[key] for key in SHARD_KEYS} for shard in shards],
         "knowledge": knowledge,
+        "knowledge_base": state["conditions"].get("knowledge"),
     }
 
 
 def _about(source: Source) -> dict[str, Any]:
-    wanted = ("id", "title", "license", "redistribution", "access", "homepage", "citation")
+    wanted = ("id", "title", "license", "redistribution", "egress", "access", "homepage", "citation")
     return {name: getattr(source, name) for name in wanted}
 
 

@@ -61,7 +61,7 @@ class ShardBuilder:
             ParquetFile(part, FEATURES, self.group_bytes) as rows,
             ParquetFile(metadata_part, METADATA_FEATURES, METADATA_GROUP_BYTES) as bare,
         ):
-            for sample in run(self._samples(shard), *self.stages):
+            for sample in self.described(shard):
                 if sample.rejected == "file.changed":
                     raise ResumeRefusedError(f"{sample.detail}; or restore the file and run the same command again")
                 if sample.rejected is not None:
@@ -86,6 +86,10 @@ class ShardBuilder:
         entry["quarantine"] = file_entry(quarantine, self.workspace.work)
         self.workspace.record(entry)
         return entry
+
+    def described(self, shard: Shard) -> Iterator[Sample]:
+        """Yield the samples of a shard as the stages leave them, refused ones too."""
+        return run(self._samples(shard), *self.stages)
 
     def _samples(self, shard: Shard) -> Iterator[Sample]:
         """Yield the samples of a shard in its order, each source's by its own loader."""
