@@ -18,6 +18,7 @@ from rich.table import Column, Table
 
 from medtrinity25m import __version__
 from medtrinity25m.commands import batch, instruct, knowledge, review
+from medtrinity25m.commands.check import check
 from medtrinity25m.commands.console import Release, Workers, guarded, out
 from medtrinity25m.commands.quality import quality, validate
 from medtrinity25m.errors import GateFailedError
@@ -38,6 +39,7 @@ app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(batch.app, name="batch")
 app.add_typer(instruct.app, name="instruct")
 app.add_typer(review.app, name="review")
+app.command()(check)
 app.command()(quality)
 app.command()(validate)
 
