@@ -227,13 +227,16 @@ def quarantine(
 def explain(
     folder: Release,
     row_id: Annotated[str, typer.Argument(metavar="ID", help="A row's id, or its beginning.")],
+    verdicts: Annotated[Path | None, typer.Option(help="Overlay of a review: what people found.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Show everything known of one row: source, plan, regions, claims with their evidence."""
-    from medtrinity25m.explain import TEXTS, grounds
+    """Show everything known of one row: each sentence beside the measurement, column or passage it rests on."""
+    from medtrinity25m.explain import TEXTS, found_by_people, grounds
     from medtrinity25m.explain import explain as find
 
     row = find(folder, row_id)
+    if verdicts is not None:
+        row["verdicts"] = found_by_people(verdicts, row["id"])
     if as_json:
         typer.echo(json.dumps(row, ensure_ascii=False, indent=1))
         return

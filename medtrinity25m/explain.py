@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,6 +52,19 @@ def explain(folder: Path, row_id: str) -> dict[str, Any]:
         "plan": _plan_record(folder, matches[0]),
         "passages": [passages[cited["passage_id"]] for cited in row["knowledge"]],
     }
+
+
+def found_by_people(overlay: Path, row_id: str) -> dict[str, str]:
+    """Return the verdict of a review on each attribute of a row, from the `verdicts.jsonl` of `review import`.
+
+    Raises:
+        ConfigError: the file is no such overlay.
+    """
+    try:
+        lines = [json.loads(line) for line in overlay.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return {line["attribute"]: line["verdict"] for line in lines if line["id"] == row_id}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{overlay} is no verdicts.jsonl of `medtrinity25m review import`: {error}") from error
 
 
 def _row(folder: Path, manifest: dict[str, Any], row_id: str) -> dict[str, Any]:

@@ -77,7 +77,8 @@ def test_every_command_of_the_readme_exists():
     section = README.split("## Commands")[1].split("\n## ")[0]
     shown = set(re.findall(r"^\| `(\w+)[ `]", section, flags=re.MULTILINE))
 
-    assert shown == {command.callback.__name__ for command in app.registered_commands}
+    verbs = {command.callback.__name__ for command in app.registered_commands}
+    assert shown == verbs | {group.name for group in app.registered_groups}
 
 
 def test_the_readme_names_every_column():
@@ -95,5 +96,6 @@ def test_the_config_of_the_readme_is_plain_yaml():
         "out",
         "key_file",
         "sources",
+        "knowledge",
         "split",
     }

@@ -12,7 +12,13 @@ of megabytes, and its terms have lost the order and the scopes of their synonyms
 
 **Why** a term that means none of ours carries the ids of its nearest ancestors that do, a nuclear cataract is a
 cataract, beside what the words of its name say. Only ids with organs are passed down: a melanoma of the choroid is a
-tumor too, but no passage for a question about a tumor of the breast.
+tumor too, but no passage for a question about a tumor of the breast. Nor does a name that holds a general word make
+its term one about it: an `Oral lichenoid lesion` is no passage for `lesion`, a `Splenic cyst` would be one for `cyst`,
+since it says nothing else.
+
+**Why** such a term also carries organs, those `hpo_organs.toml` gives to its nearest ancestors: names seldom say where,
+and without them nothing tells an atherosclerotic lesion from one of the liver. A disease that only the name says, and
+that does not occur there, is another one: a microaneurysm of the glomerulus is not that of the retina.
 """
 
 from __future__ import annotations
@@ -30,7 +36,8 @@ from pydantic import Field, ValidationError
 
 from medtrinity25m.errors import ConfigError
 from medtrinity25m.knowledge.snippet import Snippet, snippet_id
-from medtrinity25m.knowledge.terms import terms_of
+from medtrinity25m.knowledge.places import anywhere, finest, same_place
+from medtrinity25m.knowledge.terms import of_kind, plain_title, terms_of
 from medtrinity25m.registry import explain, vocabulary
 from medtrinity25m.triplet import Frozen
 
@@ -76,6 +83,20 @@ class Branches(Frozen):
 
     take: tuple[Branch, ...]
     leave: tuple[Branch, ...]
+
+
+class Place(Frozen):
+    """A term whose subtree is about organs of ours."""
+
+    id: str = Field(pattern=HPO_ID)
+    name: str
+    organs: tuple[str, ...] = Field(min_length=1)
+
+
+class Places(Frozen):
+    """Where the terms of the ontology are."""
+
+    organs: tuple[Place, ...]
 
 
 class Meanings(Frozen):
@@ -176,6 +197,19 @@ def branches() -> Branches:
 
 
 @cache
+def places() -> Mapping[str, frozenset[str]]:
+    """Return the organs of the HPO terms that say where they and those below them are, by HPO id."""
+    try:
+        found = Places.model_validate(_packaged("hpo_organs.toml"))
+    except ValidationError as error:
+        raise ConfigError(f"hpo_organs.toml: {explain(error, ('organs', *Place.model_fields))}") from error
+    for place in found.organs:
+        for organ in place.organs:
+            vocabulary("anatomy")[organ]
+    return {place.id: frozenset(place.organs) for place in found.organs}
+
+
+@cache
 def meanings() -> Meanings:
     """Return which HPO terms mean which term of the disease vocabulary."""
     try:
@@ -212,12 +246,27 @@ class _Ontology:
         return hpo in self.ours or (taken and not any(branch.id in above for branch in branches().leave))
 
     def about(self, hpo: str) -> tuple[str, ...]:
-        """Return the vocabulary ids the term is about, sorted: those it means, else by its ancestors and its name."""
+        """Return the vocabulary ids the term is about, sorted.
+
+        Those it means, alone; else what its ancestors pass down, what its name says, and where it is.
+        """
         if hpo in self.ours:
             return tuple(sorted(self.ours[hpo]))
-        inherited = self.inherited(hpo)
-        said = terms_of(self.terms[hpo].name, "")
-        return tuple(sorted({*inherited, *(term for term in said if not (inherited and _general(term)))}))
+        name = self.terms[hpo].name
+        inherited, organs = self.inherited(hpo), self.organs(hpo)
+        said = {term for term in terms_of(name, "") if not _general(term) or (not inherited and plain_title(name))}
+        elsewhere = {term for term in of_kind(said, "disease") if not _occurs(term, organs)} - inherited
+        return tuple(sorted({*inherited, *(said - elsewhere), *organs}))
+
+    def organs(self, hpo: str) -> frozenset[str]:
+        """Return where the term is, by its nearest ancestors that say so; of an organ and a part of it the part."""
+        return finest(self._organs(hpo))
+
+    def _organs(self, hpo: str) -> frozenset[str]:
+        if hpo in places():
+            return places()[hpo]
+        parents = self.terms[hpo].parents if hpo in self.terms else []
+        return frozenset[str]().union(*(self._organs(parent) for parent in parents))
 
     def inherited(self, hpo: str) -> frozenset[str]:
         """Return the ids that the nearest ancestors with a meaning pass down, the term itself first of all."""
@@ -230,6 +279,12 @@ class _Ontology:
 def _general(term: str) -> bool:
     """Say whether a term is a disease of any organ: `nodule`, but not `pulmonary_nodule`."""
     return term in vocabulary("disease") and not vocabulary("disease")[term].organs
+
+
+def _occurs(disease: str, organs: frozenset[str]) -> bool:
+    """Say whether a disease may be that of these organs: it occurs in one, in a tissue, or anywhere, or they are none."""
+    own = frozenset(vocabulary("disease")[disease].organs)
+    return anywhere(own) or anywhere(organs) or same_place(own, organs)
 
 
 def _passed_down(term: str) -> bool:

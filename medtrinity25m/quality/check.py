@@ -42,9 +42,9 @@ _OF_A_REGION = frozenset(
     }
 )
 _MILLIMETERS = {"mm": 1.0, "cm": 10.0, "µm": 0.001, "px": 1.0}
-_NAMED, _CARRIED, _SAME = 2.5, 2.1, 0.5
-"""What it takes to leave the region a sentence names (two statements that fit another one), the one that was spoken of
-before, and the one that `the lesion` meant last; in statements that agree."""
+_RANKED, _NAMED, _CARRIED, _SAME = 4.5, 2.5, 2.1, 0.5
+"""What it takes to leave the region a sentence means, in statements that agree (+1) or not (-1): the largest, the one
+it names by number, the one that was spoken of before, and the one that `the lesion` meant last."""
 
 _MOST_ORDERED = 4  # regions; of more, nobody counts along in a text
 
@@ -164,9 +164,9 @@ class _Field:
         if key == "ordinal":
             return every, self.order[int(value)] if int(value) < len(every) else None, _NAMED
         if key == "rank":
-            return every, ranked[int(value)] if int(value) < len(every) else None, _NAMED
+            return every, ranked[int(value)] if int(value) < len(every) else None, _RANKED
         if key == "smallest":
-            return every, ranked[-1], _NAMED
+            return every, ranked[-1], _RANKED
         if key == "label":
             every = [index for index in every if rois[index].label == value.partition("#")[0]]
         if key in ("finding", "new") or subject.kind == "none":

@@ -41,7 +41,7 @@ _ADJECTIVES = re.compile(
 )
 _HALVES = re.compile(
     rf"\b(?P<number>both|all(?:\s+(?:of\s+them|\w+))?|{'|'.join(WORDS)}|\d+)\s+(?:of\s+(?:them|these"
-    rf"|the\s+regions)\s+)?(?:regions?\s+|lesions?\s+)?(?:lies?|is|are|sits?)\s+"
+    rf"|the\s+regions)\s+)?(?:(?!of\b|on\b|in\b)\w+\s+)?(?:lies?|is|are|sits?)\s+"
     r"(?:entirely\s+|located\s+|situated\s+)?(?:in|on)\s+the\s+(?P<half>left|right)\s+(?:half|side)\b",
     _I,
 )

@@ -10,7 +10,8 @@ from medtrinity25m.quality.extract.said import Said, said
 from medtrinity25m.quality.extract.subject import IMAGE, Reading, Subject
 
 _I = re.IGNORECASE
-_NUMBER = r"\d+(?:[.,]\d+)?"
+_NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?)"
+_THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _TO = r"\s*(?:-|–|—|to)\s*"
 _ABOUT = re.compile(
     r"(?:\bapproximately|approx\.?|about|around|roughly|circa|ca\.?|nearly|almost|some|close\s+to"
@@ -134,13 +135,16 @@ _WINDOW = re.compile(
 
 
 def _float(text: str) -> float:
-    """Return a number as written, comma or point."""
+    """Return a number as written: `2.3`, `2,3`, `1,150`."""
+    if _THOUSANDS.fullmatch(text):
+        return float(text.replace(",", ""))
     return float(text.replace(",", ".").replace("−", "-").replace("–", "-"))
 
 
 def _slack(text: str) -> float:
     """Return half of the last digit: 0.5 for `2`, 0.05 for `2.3`."""
-    decimals = len(re.split(r"[.,]", text)[1]) if re.search(r"[.,]", text) else 0
+    behind = re.split(r"\." if _THOUSANDS.fullmatch(text) else r"[.,]", text)[1:]
+    decimals = len(behind[0]) if behind else 0
     return 0.5 * 10.0**-decimals
 
 

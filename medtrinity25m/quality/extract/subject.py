@@ -52,7 +52,7 @@ _OF_INTEREST = re.compile(
 _LONE = re.compile(
     r"\b(?:one|another|the\s+others?|others|(?:two|three|four|five|six)(?=\s+(?:on"
     r"|in)\s+the))\b(?=\s+(?:is|are|lies?|in|at|on|near|within|toward|with|measur\w+|cover\w*|occup\w+"
-    r"|of\s+(?:about\s+|approximately\s+)?\d)|\s*,|\s*:)",
+    r"|of\s+(?:about\s+|approximately\s+)?\d)|\s+\d|\s*,|\s*:)",
     re.IGNORECASE,
 )
 _BARE_ORDINAL = re.compile(
