@@ -140,6 +140,23 @@ def test_chroma_embedded_and_served_give_what_comparing_everything_gives(
     served.close()
 
 
+def test_preparing_a_small_base_fills_chroma_for_others_and_a_server_that_is_named_is_asked(
+    server: str, tmp_path: Path
+) -> None:
+    """Anybody with chromadb finds the vectors of every passage; no URL is left unused because a base is small."""
+    import chromadb
+
+    opened = base(tmp_path, notes())
+    opened.prepare()
+
+    folder = tmp_path / "index" / opened.embedder.key / "chroma"
+    client = chromadb.PersistentClient(str(folder), settings=chromadb.Settings(anonymized_telemetry=False))
+    assert sum(one.count() for one in client.list_collections()) == opened.index.count
+    client.close()
+    assert opened.fingerprint()["exact"]
+    assert not base(tmp_path, notes(), server=server).fingerprint()["exact"]
+
+
 def test_a_score_is_the_cosine_to_six_decimals(whole: Base) -> None:
     """Computed once more from the texts; a machine with other sums would still say the same."""
     for hit in whole.search(QUERIES[0]):

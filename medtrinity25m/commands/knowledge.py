@@ -91,6 +91,7 @@ def query(
     model: Any = embedder if embedder in ("wordllama", "minilm") else _model(Path(embedder))
     options = Knowledge(base=where, embedder=model, server=server, floor=floor)
     opened = open_base(options, cache.absolute(), Path.cwd(), _say)
+    opened.prepare()
     hits = opened.search(text, top_k=top_k, corpora=corpus or ())
     for hit in hits:
         about = f" ({', '.join(hit.snippet.terms)})" if hit.snippet.terms else ""

@@ -256,7 +256,8 @@ class _Ontology:
         inherited, organs = self.inherited(hpo), self.organs(hpo)
         said = {term for term in terms_of(name, "") if not _general(term) or (not inherited and plain_title(name))}
         elsewhere = {term for term in of_kind(said, "disease") if not _occurs(term, organs)} - inherited
-        return tuple(sorted({*inherited, *(said - elsewhere), *organs}))
+        said_organs = of_kind(said, "anatomy")
+        return tuple(sorted({*inherited, *(said - elsewhere - said_organs), *finest(organs | said_organs)}))
 
     def organs(self, hpo: str) -> frozenset[str]:
         """Return where the term is, by its nearest ancestors that say so; of an organ and a part of it the part."""

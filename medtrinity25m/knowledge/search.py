@@ -9,8 +9,9 @@ lists, then by id. The score of a hit is its similarity, which means something a
 
 **Why**
 
-- *exact up to `EXACT_LIMIT` passages*: comparing a million vectors takes a fraction of a second and has no luck in it.
-  Above, passages that are sure to fit are still all compared. Only those that perhaps fit come from Chroma's graph, and
+- *exact up to `EXACT_LIMIT` passages*: comparing a million vectors takes a fraction of a second, less than Chroma's
+  answer, and has no luck in it. Chroma is filled all the same: other programs read it, and a base may grow. Above,
+  passages that are sure to fit are still all compared. Only those that perhaps fit come from Chroma's graph, and
   which of these it misses is not promised to be the same in a rebuilt one; scores and order of what it finds are.
   `benchmarks/retrieval.md` says how often it misses.
 - *the disease first*: in a sentence on a CT image of the lung labeled sarcoma most words are not about the sarcoma, and
@@ -60,7 +61,7 @@ class Base:
         folder: where the base lies; the index goes to `index/` below it.
         shelf: what it holds.
         embedder: makes the vectors.
-        server: URL of a Chroma server for bases above the limit; None keeps Chroma in the folder.
+        server: URL of a Chroma server, which is asked whatever the size of the base; None keeps Chroma in the folder.
         floor: lowest score of a passage that is not sure to fit; None is the embedder's own. Where nobody measured
             one, such passages are left out.
         exact_limit: up to so many passages every vector is compared.
@@ -82,13 +83,18 @@ class Base:
 
     @cached_property
     def _approximate(self) -> Approximate | None:
-        if self.index.count <= self.exact_limit:
+        if self.server is None and self.index.count <= self.exact_limit:
             return None
+        return self._chroma()
+
+    def _chroma(self) -> Approximate:
         return open_approximate(self.folder / "index" / self.embedder.key, self.index, self.server, self.say)
 
     def prepare(self) -> None:
-        """Build what searching needs, so that workers find it there."""
+        """Build the index and fill Chroma, so that workers, and other programs, find both there."""
         self.say(f"{self.folder}: {self.index.count:,} passages by {self.embedder.key}")
+        if self._approximate is None:
+            self._chroma().close()
         self.say("every vector is compared" if self._approximate is None else "candidates come from Chroma")
 
     def close(self) -> None:
@@ -111,7 +117,7 @@ class Base:
             "corpora": self.index.marker["corpora"],
             "embedder": self.embedder.key,
             "floor": None if math.isinf(self.least) else self.least,
-            "exact": self.index.count <= self.exact_limit,
+            "exact": self.server is None and self.index.count <= self.exact_limit,
         }
 
     def search(
@@ -139,6 +145,7 @@ class Base:
         worded = {*best(words, sure, CANDIDATES), *best(words, perhaps, CANDIDATES)}
         rows = worded | self._nearest(vector, sure) | self._near(vector, perhaps, subject, corpora)
         scores = {row: s for row, s in self._scores(vector, sorted(rows)).items() if sure[row] or s >= self.least}
+        scores = self._spoken_of(scores, subject)
         fused = _fuse(
             sorted(scores, key=lambda row: (-scores[row], row)),
             sorted(worded & scores.keys(), key=lambda row: (-words[row], row)),
@@ -148,6 +155,13 @@ class Base:
         order = sorted(scores, key=lambda row: (not plain[row], not named[row], -fused.get(row, 0.0), row))[:top_k]
         snippets = self.passages([self.index.id(row) for row in order])
         return [Hit(snippet, scores[row]) for snippet, row in zip(snippets, order, strict=True)]
+
+    def _spoken_of(self, scores: dict[int, float], subject: Subject) -> dict[int, float]:
+        """Return the rows without those the vocabularies know nothing of that do not name what the query is about."""
+        unknown = [row for row in scores if not any(mask[row] for mask in self.index.about_kind.values())]
+        held = self.passages([self.index.id(row) for row in unknown])
+        silent = {row for row, snippet in zip(unknown, held, strict=True) if not subject.said_in(snippet)}
+        return {row: score for row, score in scores.items() if row not in silent}
 
     def passages(self, ids: Sequence[str]) -> list[Snippet]:
         """Return passages in the order of their ids given.

@@ -4,14 +4,18 @@ Vectors find passages that sound alike, and the passages on two cancers of one o
 about another disease or organ is worse than none: it would be cited, and the text might follow it. So what the
 vocabularies know of query and passage decides first:
 
+* a passage that names organs must be about one of the query's, a part of it, or what it is part of: see `places`. Where
+  the passage says a location and the query does, locations must meet; tissues count where one of them names no other.
+  The query's organs are those it names; where its diseases do not occur there, or it names none, theirs too. Where no
+  organ is known at all, passages that name one are out;
 * a passage about diseases must be about one of the query's, or about what one of them is a kind of (`terms.wider`);
-  where both name organs and the disease does not say where it is, they must share one;
 * a passage about organs and no disease must share one with the query or with where its diseases occur; if it names
   modalities too, one of these;
 * a passage about a modality alone must share it;
 * of those without a disease only the ones with a plain title (`terms.plain_title`) are sure to be about nothing else.
   A `Fungus ball of the lung` names an organ and is not about it: there, and where the vocabularies know nothing of a
-  passage, similarity decides, and must reach the floor.
+  passage, similarity decides, and must reach the floor. What the vocabularies know nothing of must also say the
+  name of one of the query's diseases or organs, if the query has any: see `Subject.said_in`.
 
 Where a query itself holds no word of the vocabularies, similarity decides alone.
 """
@@ -24,7 +28,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from medtrinity25m.knowledge.index import Index, Mask
-from medtrinity25m.knowledge.terms import of_kind, terms_of, wider
+from medtrinity25m.knowledge.places import around, located, same_place
+from medtrinity25m.knowledge.snippet import Snippet
+from medtrinity25m.knowledge.terms import mentions, of_kind, terms_of, wider
 from medtrinity25m.registry import vocabulary
 
 
@@ -35,12 +41,14 @@ class Subject:
     Args:
         diseases: those it names.
         wider: what these are kinds of.
-        organs: those it names, and where its diseases occur.
+        places: the organs it is about: a passage that names others is refused.
+        organs: those whose plain passages are welcome: the same, and where its diseases occur.
         modalities: those it names.
     """
 
     diseases: frozenset[str] = frozenset()
     wider: frozenset[str] = frozenset()
+    places: frozenset[str] = frozenset()
     organs: frozenset[str] = frozenset()
     modalities: frozenset[str] = frozenset()
 
@@ -49,37 +57,45 @@ class Subject:
         """Return what is asked for: by the terms given, or by the words of a text where none were."""
         known = frozenset(terms_of(text, "") if terms is None else terms)
         diseases = of_kind(known, "disease")
-        places = {organ for disease in diseases for organ in vocabulary("disease")[disease].organs}
+        named = of_kind(known, "anatomy")
+        homes = [frozenset(vocabulary("disease")[disease].organs) for disease in diseases]
+        places = named.union(*(home if not same_place(named, home) else home - located() for home in homes))
         return cls(
             diseases=diseases,
             wider=frozenset[str]().union(*map(wider, diseases)) - diseases,
-            organs=of_kind(known, "anatomy") | places,
+            places=places,
+            organs=places | (around(places) & frozenset[str]().union(*homes)),
             modalities=of_kind(known, "modality"),
         )
 
     @property
     def known(self) -> bool:
         """Whether the vocabularies know anything of it."""
-        return bool(self.diseases or self.organs or self.modalities)
+        return bool(self.diseases or self.places or self.modalities)
 
     def admits(self, index: Index) -> tuple[Mask, Mask]:
         """Return which rows of an index are sure to fit, and which fit if similar enough; (count,) bool each."""
         if not self.known:
             return np.zeros(index.count, np.bool_), np.ones(index.count, np.bool_)
         kinds = index.about_kind
-        same_place = index.about(self.organs) | (~kinds["anatomy"] if self.organs else True)
+        here = self._here(index)
         same_modality = index.about(self.modalities) | (~kinds["modality"] if self.modalities else True)
-        placed, anywhere = self._by_place()
-        disease = index.about(placed) | (index.about(anywhere) & same_place)
-        organ = index.about(self.organs) & same_modality
+        disease = index.about(self.diseases | self.wider) & here
+        organ = index.about(self.organs) & here & same_modality
+        near = kinds["anatomy"] & here & same_modality
         modality = index.about(self.modalities) & ~kinds["anatomy"]
         nothing = ~(kinds["anatomy"] | kinds["modality"])
         sure = np.where(kinds["disease"], disease, (organ | modality) & index.plain)
-        return sure, ~kinds["disease"] & ~sure & (organ | modality | nothing)
+        return sure, ~kinds["disease"] & ~sure & (near | modality | nothing)
 
-    def _by_place(self) -> tuple[set[str], set[str]]:
-        """Return the diseases that say where they are, and those that may be anywhere."""
-        terms = vocabulary("disease").terms
-        own = self.diseases | self.wider
-        placed = {disease for disease in own if terms[disease].organs}
-        return placed, {*own} - placed
+    def said_in(self, snippet: Snippet) -> bool:
+        """Say whether title or text has the name or a synonym of a disease or an organ that the query is about."""
+        words = self.diseases | self.places
+        return not words or mentions(words, snippet.title) or mentions(words, snippet.text)
+
+    def _here(self, index: Index) -> Mask:
+        """Return which rows name no organ, or one where the query is."""
+        fits = index.about(around(self.places))
+        if where := self.places & located():
+            fits = np.where(index.about(located()), index.about(around(where) & located()), fits)
+        return fits | ~index.about_kind["anatomy"]

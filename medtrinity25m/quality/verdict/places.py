@@ -72,7 +72,12 @@ def _reaches_middle(evidence: Evidence, index: int, *, across: bool) -> bool:
 def patient_side(evidence: Evidence, index: int) -> str | None:
     """Return the patient's side a region lies on, None where the row does not say or it lies in the middle."""
     left = evidence.image_left
-    if left is None or evidence.width == 0 or evidence.modality in SLIDES or evidence.rois[index].origin == "whole_image":
+    if (
+        left is None
+        or evidence.width == 0
+        or evidence.modality in SLIDES
+        or evidence.rois[index].origin == "whole_image"
+    ):
         return None
     half, across = evidence.half(index), evidence.bins(index)[0]
     if half == "both":
