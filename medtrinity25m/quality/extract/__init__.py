@@ -22,7 +22,7 @@ from medtrinity25m.quality.extract.looks import looks
 from medtrinity25m.quality.extract.places import places
 from medtrinity25m.quality.extract.said import Said
 from medtrinity25m.quality.extract.scope import is_background, scope_of
-from medtrinity25m.quality.extract.sentences import clauses, sentences
+from medtrinity25m.quality.extract.sentences import clauses, lowered, sentences
 from medtrinity25m.quality.extract.subject import Reading, Subject, pointers
 from medtrinity25m.quality.extract.terms import terms
 from medtrinity25m.quality.extract.words import mentions, tokens
@@ -31,13 +31,11 @@ from medtrinity25m.triplet import TextField
 
 _OTHER_DAY = re.compile(
     r"\b(?:was|were|had|did|done|performed|later|earlier|could\s+not|previous(?:ly)?"
-    r"|by\s+(?:an?\s+)?(?:MRI|CT|PET|ultrasound|sonography|X-?ray|biopsy|endoscopy|mammography))\b",
-    re.IGNORECASE,
+    r"|by\s+(?:an?\s+)?(?:mri|ct|pet|ultrasound|sonography|x-?ray|biopsy|endoscopy|mammography))\b",
 )
-_OPENING = re.compile(r"\s*(?:an?|the|later|additional|subsequent)?\s*", re.IGNORECASE)
+_OPENING = re.compile(r"\s*(?:an?|the|later|additional|subsequent)?\s*")
 _SHOWS = re.compile(
     r"\b(?:this|shows?|demonstrat\w+|reveals?|depicts?|displays?|is\s+an?|image|slice|scan|view|with|of)\b",
-    re.IGNORECASE,
 )
 _READERS = (terms, illness, places, shares, lengths, attenuation, counts, looks)
 
@@ -51,13 +49,13 @@ def read(text: str, field: TextField, evidence: Evidence) -> list[Said]:
     """Return the statements of a text with how each was said."""
     out: list[Said] = []
     first: str | None = None
-    for reading in readings(text, evidence):
+    for reading in readings(text, field, evidence):
         found = [item for reader in _READERS for item in reader(reading)]
         kinds = [item.statement.value for item in found if item.statement.attribute == "modality"]
         if first is not None and kinds and first not in kinds and _another(reading, found):
             continue  # another examination: nothing in the sentence is about this image
         first = first or next(iter(kinds), None)
-        out += [replace(item, statement=item.statement.with_(field=field)) for item in found]
+        out += found
     return sorted(out, key=lambda item: (item.statement.start, item.statement.end, item.statement.attribute))
 
 
@@ -70,20 +68,21 @@ def _another(reading: Reading, found: list[Said]) -> bool:
     return opens and _SHOWS.search(reading.words) is None
 
 
-def readings(text: str, evidence: Evidence) -> Iterator[Reading]:
+def readings(text: str, field: TextField, evidence: Evidence) -> Iterator[Reading]:
     """Yield the sentences of a text taken apart, each with whom the one before was about."""
     carried, new = Subject("none"), 0
+    low = lowered(text)
     for number, span in enumerate(sentences(text)):
         heading = is_background(text, span)
-        parts = clauses(text, span)
-        scope = scope_of(text, span, parts, background=heading == "background")
+        parts = clauses(low, span)
+        scope = scope_of(low, span, parts, background=heading == "background")
         found = tuple(
             replace(m, start=m.start + span.start, end=m.end + span.start)
             for m in mentions(text[span.start : span.end], tokens(text[span.start : span.end]))
         )
-        marks = pointers(text, span, found, scope, evidence, new=new)
+        marks = pointers(low, span, found, scope, evidence, new=new)
         new += sum(mark.key.startswith("new:") for mark in marks)
-        yield Reading(text, number, span, tuple(parts), found, scope, marks, carried, heading)
+        yield Reading(low, text, field, number, span, tuple(parts), found, scope, marks, carried, heading)
         regions = [mark for mark in marks if mark.key != "image" and not mark.denied]
         if regions:
             first = regions[0]

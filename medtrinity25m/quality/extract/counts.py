@@ -9,7 +9,6 @@ from medtrinity25m.quality.extract.figures import bound_of
 from medtrinity25m.quality.extract.said import Said, said
 from medtrinity25m.quality.extract.subject import IMAGE, Reading, Subject
 
-_I = re.IGNORECASE
 WORDS = {
     "zero": 0, "no": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
     "nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16,
@@ -20,8 +19,7 @@ _NUMBER = re.compile(
     r"|(?P<pair>(?:a\s+)?(?:pair|couple)\s+of|both)"
     r"|(?P<many>several|multiple|numerous|many|various|(?:a\s+)?few|innumerable|countless)"
     rf"|(?P<word>{'|'.join(WORDS)})|(?P<digits>\d{{1,5}}))(?![\w.,/×%]|\s*(?:×|x\s*\d|%|mm|cm|µm|px"
-    rf"|pixels?|HU|years?|months?|weeks?|days?|by\s+\d))",
-    _I,
+    rf"|pixels?|hu|years?|months?|weeks?|days?|by\s+\d))",
 )
 _REGION_NOUN = re.compile(
     r"\s*(?P<skip>(?:(?!(?:of|in|on|at|is|are|was|were|with|from|to|and|or|the|that|which|has|have"
@@ -30,53 +28,44 @@ _REGION_NOUN = re.compile(
     r"(?P<noun>(?:regions?|areas?|zones?)\s+of\s+interest|rois?\b|regions?\b|lesions?\b|abnormalit(?:y"
     r"|ies)\b|anomal(?:y|ies)\b|findings?\b|foc(?:us|i)\b|"
     r"(?:bounding\s+)?box(?:es)?\b|annotations?\b|areas?\b|structures?\b|instances?\b|spots?\b|growths?\b)",
-    _I,
 )
-_LABELED = re.compile(r"\s*(?:(?:regions?|areas?)\s+)?(?:are\s+|is\s+)?labell?ed\s+(?:as\s+)?(?:an?\s+)?$", _I)
+_LABELED = re.compile(r"\s*(?:(?:regions?|areas?)\s+)?(?:are\s+|is\s+)?labell?ed\s+(?:as\s+)?(?:an?\s+)?$")
 _ADJECTIVES = re.compile(
     r"(?:\s+|-)?(?:(?!(?:of|in|on|at|is|are|was|were|with|from|to|or|the|that|which|has|have|unites?"
     r"|lies?|lie|measures?|covers?|shows?|contains?|holds?|touch\w*|crosses|occup\w+)\b)[\w-]+(?:,\s*"
     r"|\s+|-)){0,5}$",
-    _I,
 )
 _HALVES = re.compile(
     rf"\b(?P<number>both|all(?:\s+(?:of\s+them|\w+))?|{'|'.join(WORDS)}|\d+)\s+(?:of\s+(?:them|these"
     rf"|the\s+regions)\s+)?(?:(?!of\b|on\b|in\b)\w+\s+)?(?:lies?|is|are|sits?)\s+"
     r"(?:entirely\s+|located\s+|situated\s+)?(?:in|on)\s+the\s+(?P<half>left|right)\s+(?:half|side)\b",
-    _I,
 )
 _CROSSING = re.compile(
     rf"\b(?P<number>both|all(?:\s+\w+)?|{'|'.join(WORDS)}|\d+)\s+(?:regions?\s+)?cross(?:es)?\s+(?:its"
     rf"|the)\s+(?:vertical\s+)?midline",
-    _I,
 )
 _EMPTY = re.compile(
     r"\b(?P<half>left|right)\s+half\s+(?:of\s+the\s+image\s+)?(?:holds|contains|has)\s+no\s+(?:region|lesion|abnormal)",
-    _I,
 )
 _OF_ALL = re.compile(
     rf"[\s,;]*(?:and\s+)?(?:(?:in\s+)?(?:the|this)\s+(?:\w+\s+)?{IMAGE}\s*,?\s*)?(?:there\s+(?:is|are)"
     rf"|(?:has|have|shows?|contains?|holds?|carries|with|comes\s+with))?\s*",
-    _I,
 )
 """What may stand before `no region of interest` when that is said of the whole image."""
 _APART = re.compile(r"\b(?:separate|distinct|discrete|annotated|outlined|marked|labell?ed|located|segmented)\b")
 _MARKED = re.compile(
     r"\s*(?:(?:is|are|was|were|has\s+been|have\s+been)\s+)?(?:not\s+)?(?:annotated|outlined|marked"
     r"|labell?ed|located|segmented|boxed|highlighted|delineated)\b|\s*of\s+interest",
-    _I,
 )
 _EXISTS = re.compile(
     r"\b(?:an?|the\s+only)\s+(?:(?:annotated|marked|single"
     r"|labell?ed)\s+)?(?P<noun>regions?\s+of\s+interest|rois?|regions?(?=\s+(?:is"
     r"|has\s+been)\s+(?:annotated|marked|outlined|located)))\b",
-    _I,
 )
 _NOT_THINGS = re.compile(
     r"^(?:views?|images?|sections?|slices?|planes?|phases?|weeks?|days?|grades?|types?|stages?"
     r"|segments?|halves|sides|poles?|thirds?|quarters?|points?|times?|"
     r"percent|degrees?|grams?|sequences?|layers?|cases?|patients?|dimensions|axes|of)$",
-    _I,
 )
 
 

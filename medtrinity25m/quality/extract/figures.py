@@ -9,7 +9,6 @@ from dataclasses import replace
 from medtrinity25m.quality.extract.said import Said, said
 from medtrinity25m.quality.extract.subject import IMAGE, Reading, Subject
 
-_I = re.IGNORECASE
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?)"
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _TO = r"\s*(?:-|–|—|to)\s*"
@@ -17,37 +16,31 @@ _ABOUT = re.compile(
     r"(?:\bapproximately|approx\.?|about|around|roughly|circa|ca\.?|nearly|almost|some|close\s+to"
     r"|estimated(?:\s+at)?|near|up\s+to|[~≈])\s*"
     r"(?:an?\s+|the\s+)?$",
-    _I,
 )
 _MOST = re.compile(
     r"(?:\bless\s+than|under|below|fewer\s+than|smaller\s+than|at\s+most|no\s+more\s+than"
     r"|not\s+more\s+than|\bwithin|[<≤])\s*(?:an?\s+)?$",
-    _I,
 )
 _LEAST = re.compile(
     r"(?:\bmore\s+than|\bover|\babove|greater\s+than|larger\s+than|at\s+least|exceed(?:ing|s)"
     r"|no\s+less\s+than|[>≥])\s*(?:an?\s+)?$",
-    _I,
 )
 
-_PERCENT = re.compile(rf"(?<![\d.,])(?P<low>{_NUMBER})(?:\s*%?{_TO}(?P<high>{_NUMBER}))?\s*(?:%|per\s*cent\b)", _I)
+_PERCENT = re.compile(rf"(?<![\d.,])(?P<low>{_NUMBER})(?:\s*%?{_TO}(?P<high>{_NUMBER}))?\s*(?:%|per\s*cent\b)")
 _OF_IMAGE = re.compile(
     rf"\s*of\s+it\b|\s*of\s+(?:the\s+|this\s+|its\s+)?(?:(?:total|entire|whole|overall|full|visible"
     rf"|complete|displayed)\s+)*(?:{IMAGE}(?:['’]s)?\b|area\b|surface\b|pixels\b)",
-    _I,
 )
-_OF_HALF = re.compile(r"\s*of\s+(?:its|the)\s+(?:area|pixels)\s+(?:lies?\s+|is\s+)?in\s+the\s+(left|right)\s+half", _I)
+_OF_HALF = re.compile(r"\s*of\s+(?:its|the)\s+(?:area|pixels)\s+(?:lies?\s+|is\s+)?in\s+the\s+(left|right)\s+half")
 _COVERS = re.compile(
     r"\b(?:cover\w*|occup\w+|fill\w*|takes?\s+up|taking\s+up|account\w*\s+for|compris\w+|share"
     r"|fraction|area|extent)\b[^.;%]{0,60}$",
-    _I,
 )
 _FRACTIONS = {"half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "eighth": 8, "tenth": 10}
 _TOPS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "": 1}
 _FRACTION = re.compile(
     r"\b(?P<top>an?|one|two|three)?[\s-]*(?P<bottom>half|thirds?|quarters?|fourths?|fifths?|sixths?"
     r"|eighths?|tenths?)(?=\s+of\s+the\s)",
-    _I,
 )
 
 _UNITS = {
@@ -60,77 +53,66 @@ _UNIT = (
     r"|um|px)\b(?![²³^]|\s*[23]\b)"
 )
 _LENGTH = re.compile(
-    rf"(?<![\d.,/A-Za-z])(?P<a>{_NUMBER})(?:{_TO}(?P<to>{_NUMBER})(?=\s*-?\s*{_UNIT}))?\s*-?"
+    rf"(?<![\d.,/a-za-z])(?P<a>{_NUMBER})(?:{_TO}(?P<to>{_NUMBER})(?=\s*-?\s*{_UNIT}))?\s*-?"
     rf"\s*(?P<ua>{_UNIT})?(?:\s*\((?:width|height|[wh])\))?"
     rf"(?:\s*(?:×|x|✕|\*|by)\s*(?P<b>{_NUMBER})\s*-?\s*(?P<ub>{_UNIT})?(?:\s*\((?:width|height|[wh])\))?)?"
     rf"(?:\s*(?:×|x|✕|\*|by)\s*(?P<c>{_NUMBER})\s*-?\s*(?P<uc>{_UNIT})?)?",
-    _I,
 )
 _NOT_A_SIZE_BEFORE = re.compile(
     r"\b(?:thickness|spacing|increment|collimation|resolution|scale\s+bar|magnification|(?:at\s+a"
     r"|imaging|penetration|scan(?:ning)?|image)\s+depth|slice|section|interval|margin|radius|normal"
     r"|limit|cutoff|threshold|every|level)\b"
     r"[^.;]{0,25}$",
-    _I,
 )
 _NOT_A_SIZE_AFTER = re.compile(
     r"\s*-?\s*(?:(?:thick\s+)?(?:slices?|sections?|cuts?)|collimation|intervals?|per\s+pixel|pixels?\b"
     r"|(?:in\s+)?depth|resolution|hg\b|margins?\b|above|below|distal|snare|probe|needle|catheter|"
     r"stent|tube|clips?|forceps|objective|gauge|lens|fr\b|"
     r"proximal|superior|inferior|medial|anterior|posterior|apart|isotropic)\b",
-    _I,
 )
 _FROM = re.compile(
     r"\s*(?:away\s+)?from\s+(?!(?:front|back|top|bottom|side|end|edge|head|left|right|anterior|cranial)\s+to\b)(?P<what>[^,.;]{0,60})|\s*away\b",
-    _I,
 )
-_MIDLINE = re.compile(r"\b(?:its|the|image['’]s)\s+(?:vertical\s+)?(?:midline|center\s*line|central\s+axis)", _I)
-_WIDTH_AFTER = re.compile(
-    r"\s*(?:in\s+)?(?:width|wide|across|horizontally|in\s+the\s+horizontal|transverse(?:ly)?)\b", _I
-)
-_HEIGHT_AFTER = re.compile(r"\s*(?:in\s+)?(?:height|high|tall|vertically|in\s+the\s+vertical)\b", _I)
+_MIDLINE = re.compile(r"\b(?:its|the|image['’]s)\s+(?:vertical\s+)?(?:midline|center\s*line|central\s+axis)")
+_WIDTH_AFTER = re.compile(r"\s*(?:in\s+)?(?:width|wide|across|horizontally|in\s+the\s+horizontal|transverse(?:ly)?)\b")
+_HEIGHT_AFTER = re.compile(r"\s*(?:in\s+)?(?:height|high|tall|vertically|in\s+the\s+vertical)\b")
 _LONG = (
     r"(?:long(?:est)?|largest|greatest|max(?:imum|imal)?|major|widest)[\s-]*(?:axis\s*)?(?:diameter"
     r"|dimension|extent|length|axis|measurement)?"
 )
-_LONG_AFTER = re.compile(rf"\s*(?:in|at|along)?\s*(?:its|the)?\s*{_LONG}\b|\s*(?:long|in\s+length)\b", _I)
+_LONG_AFTER = re.compile(rf"\s*(?:in|at|along)?\s*(?:its|the)?\s*{_LONG}\b|\s*(?:long|in\s+length)\b")
 _SHORT_AFTER = re.compile(
     r"\s*(?:in|along)?\s*(?:its|the)?\s*(?:short(?:est)?|smallest|minor|minimum|minimal)[\s-]*(?:axis"
     r"|diameter|dimension)",
-    _I,
 )
 _WIDTH_BEFORE = re.compile(
     r"\b(?:width|breadth|horizontal\s+extent)\s*(?:of|is|:|=)?\s*(?:about|approximately|around|roughly|~|nearly)?\s*$",
-    _I,
 )
 _HEIGHT_BEFORE = re.compile(
-    r"\b(?:height|vertical\s+extent)\s*(?:of|is|:|=)?\s*(?:about|approximately|around|roughly|~|nearly)?\s*$", _I
+    r"\b(?:height|vertical\s+extent)\s*(?:of|is|:|=)?\s*(?:about|approximately|around|roughly|~|nearly)?\s*$"
 )
-_LONG_BEFORE = re.compile(rf"\b{_LONG}\s*(?:of|is|:|=)?\s*(?:about|approximately|around|roughly|~|nearly)?\s*$", _I)
+_LONG_BEFORE = re.compile(rf"\b{_LONG}\s*(?:of|is|:|=)?\s*(?:about|approximately|around|roughly|~|nearly)?\s*$")
 _SHORT_BEFORE = re.compile(
-    r"\b(?:short|minor)[\s-]*(?:axis|diameter)\s*(?:of|is|:|=)?\s*(?:about|approximately|around|~)?\s*$", _I
+    r"\b(?:short|minor)[\s-]*(?:axis|diameter)\s*(?:of|is|:|=)?\s*(?:about|approximately|around|~)?\s*$"
 )
-_ORDERED = re.compile(r"\s*\(\s*(?:w(?:idth)?|horizontal)\s*(?:×|x|by)\s*(?:h(?:eight)?|vertical)\s*\)", _I)
+_ORDERED = re.compile(r"\s*\(\s*(?:w(?:idth)?|horizontal)\s*(?:×|x|by)\s*(?:h(?:eight)?|vertical)\s*\)")
 _EACH = re.compile(
     r"\b(?:each\s+of\s+them|each)\s*(?:(?:covers?|covering|occupies|occupying|measures?"
     r"|measuring)\s*)?(?:about|approximately|less\s+than|more\s+than)?\s*$",
-    _I,
 )
 _EXTREME = re.compile(
     r"\b(?P<which>smallest|largest)(?:\s+of\s+them|\s+one)?\s*(?:(?:covers?|covering"
     r"|occup\w+)\s*)?(?:about|approximately|only|less\s+than|more\s+than)?\s*$",
-    _I,
 )
 _TOGETHER = re.compile(
-    r"\b(?:together|combined|in\s+total|in\s+all|collectively|jointly|altogether|total(?:ing)?|overall|in\s+sum)\b", _I
+    r"\b(?:together|combined|in\s+total|in\s+all|collectively|jointly|altogether|total(?:ing)?|overall|in\s+sum)\b"
 )
-_HOUNSFIELD = re.compile(rf"(?<![\w.])(?P<low>[-−–]?{_NUMBER})\s*(?:HU|Hounsfield\s+units?)\b")
-_MEAN = re.compile(r"\b(?:mean|average)\b[^.;]{0,40}$", _I)
+_HOUNSFIELD = re.compile(rf"(?<![\w.])(?P<low>[-−–]?{_NUMBER})\s*(?:hu|hounsfield\s+units?)\b")
+_MEAN = re.compile(r"\b(?:mean|average)\b[^.;]{0,40}$")
 _WINDOW = re.compile(
     r"\(?\b(?:window\s+)?(?:center|centre|level)\s*(?:of\s+"
-    r"|:\s*)?(?P<center>-?\d+(?:\.\d+)?)\s*(?:HU)?\s*(?:,|and"
+    r"|:\s*)?(?P<center>-?\d+(?:\.\d+)?)\s*(?:hu)?\s*(?:,|and"
     r"|/)?\s*(?:a\s+)?(?:window\s+)?width\s*(?:of\s+|:\s*)?(?P<width>\d+(?:\.\d+)?)",
-    _I,
 )
 
 
@@ -209,7 +191,7 @@ def _fractions(reading: Reading) -> Iterator[Said]:
         if (
             not _COVERS.search(before)
             or not _OF_IMAGE.match(text, match.end())
-            or re.search(r"\b(?:left|right|upper|lower)\s*$", before, _I)
+            or re.search(r"\b(?:left|right|upper|lower)\s*$", before)
         ):
             continue
         bottom = match["bottom"].casefold().rstrip("s") if match["bottom"].casefold() != "half" else "half"
@@ -254,9 +236,9 @@ def lengths(reading: Reading) -> Iterator[Said]:
         )
 
 
-_THEN = re.compile(rf"\s*,?\s*(?:and|or)\s*{_NUMBER}\s*{_UNIT}", _I)
-_LISTED = re.compile(rf"{_NUMBER}\s*{_UNIT}\s*,?\s*(?:and|or)\s*$", _I)
-_BEFORE = re.compile(rf"(?:(?<![\d.,×x/A-Za-z-])(?:{_NUMBER})(?:\s*,\s*(?:and\s+)?|\s+and\s+|\s*/\s*))+$", _I)
+_THEN = re.compile(rf"\s*,?\s*(?:and|or)\s*{_NUMBER}\s*{_UNIT}")
+_LISTED = re.compile(rf"{_NUMBER}\s*{_UNIT}\s*,?\s*(?:and|or)\s*$")
+_BEFORE = re.compile(rf"(?:(?<![\d.,×x/a-za-z-])(?:{_NUMBER})(?:\s*,\s*(?:and\s+)?|\s+and\s+|\s*/\s*))+$")
 
 
 def _listed(reading: Reading, match: re.Match[str], unit: str) -> Iterator[Said]:
@@ -326,15 +308,13 @@ def _dimension(match: re.Match[str], numbers: tuple[float, ...], before: str, af
 
 
 _IMAGE_AFTER = re.compile(
-    rf"\s*(?:(?:CT|MR|MRI|PET|axial|coronal|sagittal|color|colour|grayscale|fundus|dermoscopic"
+    rf"\s*(?:(?:ct|mr|mri|pet|axial|coronal|sagittal|color|colour|grayscale|fundus|dermoscopic"
     rf"|endoscopic|ultrasound)\s+)*{IMAGE}\b",
-    re.IGNORECASE,
 )
 _ABOUT_IMAGE = re.compile(
     rf"(?<!of\sthe\s)(?<!of\sthis\s)\b(?:{IMAGE}|matrix|dimensions|resolution)\b(?:\s+(?:size"
     rf"|itself))?\s*(?:has|is|measures|spans|of|covers|:|are|with\s+a\s+size\s+of)\s*"
     r"(?:about\s+|approximately\s+|roughly\s+)?(?:a\s+(?:size|resolution|matrix|field\s+of\s+view)\s+of\s+)?$",
-    re.IGNORECASE,
 )
 
 

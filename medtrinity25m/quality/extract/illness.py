@@ -13,32 +13,29 @@ from medtrinity25m.quality.extract.said import Said, said
 from medtrinity25m.quality.extract.subject import CALLED, IMAGE, Reading
 from medtrinity25m.quality.extract.words import Mention
 
-_I = re.IGNORECASE
-_CUE = re.compile(r"\b(?:no|without|not|absence|free|lacks?|neither|nor|negative|n['’]t)\b", _I)
-_PARTIAL = re.compile(r"\s+(?:effect|margin|border|cells?\b(?!\s+carcin)|-like|like)", _I)
-_ANOTHER = re.compile(r"\b(?:contralateral|other|remaining|second|third|fourth|fifth|new|further)\b", _I)
+_CUE = re.compile(r"\b(?:no|without|not|absence|free|lacks?|neither|nor|negative|n['’]t)\b")
+_PARTIAL = re.compile(r"\s+(?:effect|margin|border|cells?\b(?!\s+carcin)|-like|like)")
+_ANOTHER = re.compile(r"\b(?:contralateral|other|remaining|second|third|fourth|fifth|new|further)\b")
 _OF_A_KIND = re.compile(
     r"\b(?:contralateral|second|third|fourth|fifth|suspicious|malignant|metastatic|aggressive|solid|cystic|large|small"
     r"|calcified|enhancing|new|worrisome|concerning|further|satellite|distant)\b",
-    _I,
 )
-_BEHIND = re.compile(r"\s*(?:(?:is|are)\s+\w+\s+)?(?:in|on|of|within|at)\s+(?:the\s+)?(?:[\w-]+\s+){0,3}?[\w-]+", _I)
+_BEHIND = re.compile(r"\s*(?:(?:is|are)\s+\w+\s+)?(?:in|on|of|within|at)\s+(?:the\s+)?(?:[\w-]+\s+){0,3}?[\w-]+")
 _IN_WHAT = re.compile(
     r"\s*(?:(?:is|are)\s+\w+\s+)?(?:in|of|within|on|involving|at)\s+(?:[\w-]+\s+){0,4}"
     r"(?:(?:and|or|nor)\s+(?:the\s+)?)?",
-    _I,
 )
-_IN_THAT = re.compile(r"\s*(?:is\s+\w+\s+)?(?:in|of|within|on)\s+(?:[\w-]+\s+){0,3}", _I)
+_IN_THAT = re.compile(r"\s*(?:is\s+\w+\s+)?(?:in|of|within|on)\s+(?:[\w-]+\s+){0,3}")
 _FOCAL_NOUNS = ("mass", "tumor", "lesion")
 _NORMAL = re.compile(
-    rf"\b(?:{IMAGE}|study|examination|exam|CT|MRI|X-?ray|fundus|scan|film|retina|appearance"
+    rf"\b(?:{IMAGE}|study|examination|exam|ct|mri|x-?ray|fundus|scan|film|retina|appearance"
     rf"|findings)\b(?:\s+(?:of\s+the\s+[\w\s]{{2,20}}?\s+)?)(?:is|are|appears?|looks?)\s+(?:entirely\s+"
     rf"|completely\s+|otherwise\s+|within\s+|essentially\s+|grossly\s+)*"
     r"(?P<a>normal|unremarkable|healthy|normal\s+limits)\b(?=\s*(?:$|[.,;]|and|with|study|examination))"
     rf"|(?:(?<=\n)|(?<=[.:]\s)|\A|\b(?:an?|this|entirely|completely"
     rf"|essentially)\s+)(?P<b>(?:completely\s+|entirely\s+)?(?:normal"
     rf"|healthy|unremarkable))\s+(?:(?!size|caliber|contour|shape"
-    rf"|position)[\w-]+\s+){{0,4}}?(?:{IMAGE}s?|study|examination|exam|CT|MRI|fundus|retina|tissue"
+    rf"|position)[\w-]+\s+){{0,4}}?(?:{IMAGE}s?|study|examination|exam|ct|mri|fundus|retina|tissue"
     rf"|mucosa|subject|patient|eye|chest|brain|lungs?|liver|breast|appearance|findings)\b"
     r"|\b(?P<c>(?:no|without(?:\s+any)?|free\s+of(?:\s+any)?|absence\s+of(?:\s+any)?"
     r"|not\s+show(?:\s+any)?|nor\s+any)\s+(?:(?:evidence|sign|signs|indication"
@@ -50,27 +47,23 @@ _NORMAL = re.compile(
     r"|findings?)|findings))\b"
     r"|\b(?P<d>no\s+(?:abnormalit|patholog|disease)\w*)"
     r"|\b(?P<e>labell?ed\s+(?:as\s+)?(?:normal|healthy|no\s+finding|without\s+disease))\b",
-    _I,
 )
 _PARTLY = re.compile(
     r"\b(?:otherwise|remaining|remainder|elsewhere|rest|left|right|contralateral|other|outside"
     r"|surrounding|adjacent|apart|beyond|opposite|visuali[sz]ed|background|uninvolved|nearby"
     r"|no\s+longer|size|caliber|calibre|contours?|limits\s+of|upper\s+limit)\b",
-    _I,
 )
 _NORMAL_ORGAN = re.compile(
     r"\s*(?:parenchyma\s+|tissue\s+|fields?\s+)?(?:(?:is|are|appears?|looks?|seems?"
     r"|remains?)\s+)(?:(?:entirely|completely|grossly|otherwise|both|to\s+be"
     r"|perfectly)\s+)*(?P<word>normal|unremarkable|clear|healthy)\b(?=\s*(?:$|[.,;]|and\b))|"
     r"\s*(?P<word2>without\s+(?:any\s+)?(?:focal\s+)?(?:abnormalit\w+|lesions?))\b",
-    _I,
 )
 _LIMITED = re.compile(
     r"[^.;,]{0,30}?(?:\b(?:larger|greater|smaller|bigger|wider|more|above|over|below|under|exceed\w+)\b|[<>≥≤])"
     r"|\s*(?:(?:is|are)\s+(?:seen|present|visible|identified|noted)\s+)?(?:in|on|at|within|involving"
     r"|of|elsewhere|outside)\s+(?:in\s+)?(?:the\s+)?(?:remaining|contralateral|other|rest|"
     r"surrounding|adjacent|upper|lower|opposite|here)\b|\s*elsewhere",
-    _I,
 )
 
 
@@ -118,7 +111,7 @@ def _denial(reading: Reading, mention: Mention) -> str:
     """Return what kind of denial it is."""
     if _LIMITED.match(reading.text, mention.end):
         return "qualified"
-    sided = re.search(r"\b(left|right)\b", _phrase(reading, mention), _I)
+    sided = re.search(r"\b(left|right)\b", _phrase(reading, mention))
     if sided is not None:
         return f"sided:{sided[1].casefold()}"
     return "plain" if _plainly(reading, mention) else "qualified"

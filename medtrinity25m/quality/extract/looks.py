@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from medtrinity25m.quality.extract.said import Said, said
 from medtrinity25m.quality.extract.subject import Reading
 
-_I = re.IGNORECASE
 _LEVEL = r"(?:attenuation|density|signal(?:\s+intensity)?|intensity|echogenicity|brightness|reflectivity|uptake)"
 _WORDS = (
     ("intensity", "lower", (
@@ -38,11 +37,10 @@ _WORDS = (
     ("shape", "oval", r"oval|ovoid|elliptical"),
     ("shape", "irregular", r"irregular(?:ly)?(?=\s+(?:in\s+shape|shape[ds]?))"),
 )  # fmt: skip
-_PATTERN = re.compile(r"\b(?:" + "|".join(f"(?P<w{i}>{words})" for i, (_, _, words) in enumerate(_WORDS)) + r")\b", _I)
+_PATTERN = re.compile(r"\b(?:" + "|".join(f"(?P<w{i}>{words})" for i, (_, _, words) in enumerate(_WORDS)) + r")\b")
 _PREDICATE = re.compile(
     r"\b(?:is|are|appears?|looks?|being|remains?|seems?|demonstrates?|shows?|has|have|with|displays?"
     r"|exhibits?|it)\b[^.;:]{0,60}$",
-    _I,
 )
 _ENDS = re.compile(
     r"\s*(?:$|[.,;)]|(?:and|or|relative|compared|than|to|in|on|with|at|against|but|appearance|signal"
@@ -50,12 +48,10 @@ _ENDS = re.compile(
     r"margins?|borders?|edges?|outlines?|contours?|shape[ds]?|mass(?:es)?|nodules?|lesions?|regions?"
     r"|areas?|foc(?:us|i)|opacit(?:y|ies)|structure|finding|"
     r"on\s+\w+|throughout)\b)",
-    _I,
 )
 _PART = re.compile(
     r"\b(?:rim|halo|ring|background|surrounding|core|component|periphery|capsule|septa\w*|foci|spots?"
     r"|streaks?|dots?|vessels?|artifacts?|edges?\s+of\s+the)\b",
-    _I,
 )
 
 

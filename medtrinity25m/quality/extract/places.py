@@ -14,7 +14,6 @@ from medtrinity25m.quality.extract.counts import told_by_half
 from medtrinity25m.quality.extract.said import Said, said
 from medtrinity25m.quality.extract.subject import IMAGE, Reading, Subject
 
-_I = re.IGNORECASE
 _C = r"cent(?:er|re|ral)(?:ly)?"
 _WORD = re.compile(
     rf"(?<![\w])(?P<bin_h>(?P<lr1>left|right)\s*-\s*{_C}|(?P<lr1b>left|right)\s+center(?=\s+(?:part"
@@ -29,7 +28,6 @@ _WORD = re.compile(
     r"|\b(?P<ul>upper|top|uppermost|lower|bottom|lowermost)\b"
     rf"|\b(?P<mid>{_C}|centered|centred|middle)\b"
     r"|\b(?P<both>bilateral(?:ly)?|both)\b|\b(?P<one>unilateral(?:ly)?)\b",
-    _I,
 )
 _FILLER = (
     r"(?:[\s,/()-]|\b(?:sides?|parts?|portions?|half|thirds?|quarters?|areas?|regions?|edges?|borders?"
@@ -42,17 +40,16 @@ _OF_IMAGE = re.compile(
     rf"{_FILLER}\s*\b(?:of|in|on|within|from)\s+(?:the|this)\s+(?:(?!left|right|upper"
     rf"|lower)[\w-]+\s+){{0,2}}?{IMAGE}\b(?!\s+of\b)"
     rf"|{_FILLER}\b(?:horizontally|vertically)\b|{_FILLER}\s*of\s+(?:the\s+image['’]s|its)\s+(?:width|height)",
-    _I,
 )
-_IMAGE_BEFORE = re.compile(rf"\b{IMAGE}(?:['’]s)?\s+{_FILLER}$|\b(?:horizontally|vertically)\b{_FILLER}$", _I)
-_OF_PATIENT = re.compile(rf"{_FILLER}\s*of\s+(?:the\s+|this\s+)?(?:patient|body|subject)\b", _I)
-_PATIENT_BEFORE = re.compile(r"\bpatient['’]?s?['’]?\s+(?:own\s+)?$", _I)
-_OF_THING = re.compile(rf"{_FILLER}\s*of\s+(?:the|this|a|an|its|their)\s+", _I)
+_IMAGE_BEFORE = re.compile(rf"\b{IMAGE}(?:['’]s)?\s+{_FILLER}$|\b(?:horizontally|vertically)\b{_FILLER}$")
+_OF_PATIENT = re.compile(rf"{_FILLER}\s*of\s+(?:the\s+|this\s+)?(?:patient|body|subject)\b")
+_PATIENT_BEFORE = re.compile(r"\bpatient['’]?s?['’]?\s+(?:own\s+)?$")
+_OF_THING = re.compile(rf"{_FILLER}\s*of\s+(?:the|this|a|an|its|their)\s+")
 _AXIS_WIDTH = re.compile(
-    r"[^.;]{0,25}?\bof\s+(?:the\s+image['’]s|its)\s+width\b|\s*(?:part\s+|of\s+the\s+image\s+|area\s+)*horizontally", _I
+    r"[^.;]{0,25}?\bof\s+(?:the\s+image['’]s|its)\s+width\b|\s*(?:part\s+|of\s+the\s+image\s+|area\s+)*horizontally"
 )
 _AXIS_HEIGHT = re.compile(
-    r"[^.;]{0,25}?\bof\s+(?:the\s+image['’]s|its)\s+height\b|\s*(?:part\s+|of\s+the\s+image\s+|area\s+)*vertically", _I
+    r"[^.;]{0,25}?\bof\s+(?:the\s+image['’]s|its)\s+height\b|\s*(?:part\s+|of\s+the\s+image\s+|area\s+)*vertically"
 )
 _ANATOMY = re.compile(
     r"(?:[\s-]+(?:upper|lower|middle|mid|anterior|posterior|medial|lateral|superior|inferior|main"
@@ -71,7 +68,6 @@ _ANATOMY = re.compile(
     r"|face|head|pelvis|costal|diaphragm|"
     r"retina\w*|optic|fundus|macula|renal|pulmonary|hepatic|mammary|adnexa\w*|basal|thalam\w+|calf"
     r"|forearm|upper|lower|middle|anterior|posterior|mid)\b",
-    _I,
 )
 _NO_SIDE_AFTER = re.compile(
     r"[\s-]*(?:angles?|handed|decubitus|(?:anterior|posterior)\s+oblique|oblique|lateral\s+(?:view"
@@ -79,15 +75,13 @@ _NO_SIDE_AFTER = re.compile(
     r"circumflex|anterior\s+descending|bundle|heart\s+border|next\b|above\b|below\b|at\b|after\b"
     r"|before\b|now\b|away\b|untreated|behind\b|over\b|alone\b|intact|"
     r"without\b|to\s+right|blank|out\b|in\s+place|in\s+situ)",
-    _I,
 )
-_NO_SIDE_BEFORE = re.compile(r"(?:\b(?:has|have|had|been|was|were|being|is|are|from)\s+|\bleft[\s-]to[\s-])$", _I)
+_NO_SIDE_BEFORE = re.compile(r"(?:\b(?:has|have|had|been|was|were|being|is|are|from)\s+|\bleft[\s-]to[\s-])$")
 _DIRECTION = re.compile(
     r"(?:(?P<vert>above|below)\s+(?:and\s+)?)?(?:slightly\s+)?(?:lying\s+)?to\s+the\s+(?P<side>left"
     r"|right)\s+of\s+(?P<what>it\b|them\b|(?:the|its|a|an)\s+[^,.;]{2,60})"
     r"|\b(?P<only>above|below)\s+(?P<of>it\b|(?:the)\s+(?:first|second|third|fourth|fifth|largest"
     r"|\w+(?:\s+\w+){0,3}\s+region)[^,.;]{0,40})",
-    _I,
 )
 _PATIENT_AT_EDGE = re.compile(
     rf"patient['’]?s?['’]?\s+(?P<p1>left|right)(?:[\s-]+(?:hand\s+)?side)?\b[^.;]{{0,40}}?\b(?:at|on|to"
@@ -100,20 +94,18 @@ _PATIENT_AT_EDGE = re.compile(
     rf"(?:patient['’]?s?['’]?\s+(?P<p2>left|right)|(?P<p3>left|right)\s+side\s+of\s+the\s+patient)"
     rf"|{IMAGE}\s+(?P<i3>left|right)\s+(?:is|=|corresponds\s+to)\s+(?:the\s+)?patient['’]?s?['’]?\s+(?P<p4>left|right)"
     r"|\b(?P<convention>radiologic(?:al)?\s+(?:convention|orientation)|neurologic(?:al)?\s+(?:convention|orientation))",
-    _I,
 )
 _SHARE_IN_HALF = re.compile(
-    r"%\s+of\s+(?:its|the)\s+(?:area|pixels)\s+(?:lies?\s+|is\s+)?in\s+the\s+(?:left|right)\s+half", _I
+    r"%\s+of\s+(?:its|the)\s+(?:area|pixels)\s+(?:lies?\s+|is\s+)?in\s+the\s+(?:left|right)\s+half"
 )
 _INSIDE = re.compile(
     r"\b(?:in|within|inside|of|at|on|into|involving|affecting|toward|towards|from|throughout"
     r"|occup\w+)\s+(?:(?:the|a|an|patient['’]?s|upper|lower|anterior|posterior)\s+)*$",
-    _I,
 )
-_OPENS = re.compile(r"[\s,;:]*(?:and\s+|but\s+|while\s+|whereas\s+)?(?:the|its|his|her|patient['’]?s)?\s*", _I)
+_OPENS = re.compile(r"[\s,;:]*(?:and\s+|but\s+|while\s+|whereas\s+)?(?:the|its|his|her|patient['’]?s)?\s*")
 _EYES = re.compile(r"\b(?P<eye>OD|OS)\b|\b(?P<lobe>(?P<side>R|L)(?:UL|LL|ML))\b")
-_CROSSES = re.compile(r"\b(?:crosses|crossing|straddles|spans)\s+the\s+(?:image['’]s\s+)?vertical\s+midline", _I)
-_ENTIRELY = re.compile(r"\b(?:entirely|completely|wholly|fully|exclusively|only)\s+(?:with)?in\s+the\s+$", _I)
+_CROSSES = re.compile(r"\b(?:crosses|crossing|straddles|spans)\s+the\s+(?:image['’]s\s+)?vertical\s+midline")
+_ENTIRELY = re.compile(r"\b(?:entirely|completely|wholly|fully|exclusively|only)\s+(?:with)?in\s+the\s+$")
 
 
 def places(reading: Reading) -> Iterator[Said]:
@@ -169,7 +161,7 @@ def _directions(reading: Reading) -> Iterator[Said]:
 
 def _abbreviated(reading: Reading) -> Iterator[Said]:
     """Yield OD and OS (right and left eye), RUL and its like."""
-    for match in _EYES.finditer(reading.text, reading.span.start, reading.span.end):
+    for match in _EYES.finditer(reading.raw, reading.span.start, reading.span.end):
         if (
             match["eye"] is not None
             and "eye" not in reading.text.casefold()
@@ -230,22 +222,22 @@ def _side(
     if (
         _NO_SIDE_AFTER.match(after)
         or _NO_SIDE_BEFORE.search(before)
-        or re.match(r"\s*(?:-\s*)?(?:and|or|to|/)\s*(?:-\s*)?(?:left|right)", after, _I)
+        or re.match(r"\s*(?:-\s*)?(?:and|or|to|/)\s*(?:-\s*)?(?:left|right)", after)
     ):
         return
-    if re.search(r"\b(?:left|right)\s*(?:and|or|/)\s*$", before, _I):
+    if re.search(r"\b(?:left|right)\s*(?:and|or|/)\s*$", before):
         return
-    if re.search(r"\b(?:far|away|distant)\s+from\s+the\s+$|\bas\s+in\s+(?:the\s+)?$", before, _I):
+    if re.search(r"\b(?:far|away|distant)\s+from\s+the\s+$|\bas\s+in\s+(?:the\s+)?$", before):
         return
     if (
         match["lr5"]
-        or re.match(r"\s*-?\s*sided\b", after, _I)
+        or re.match(r"\s*-?\s*sided\b", after)
         or _PATIENT_BEFORE.search(before)
         or _OF_PATIENT.match(after)
     ):
         yield said(reading, start, end, "laterality", side, role="patient", negated=negated)
     elif _OF_IMAGE.match(after) or _IMAGE_BEFORE.search(before):
-        role = "half" if re.match(r"\s*half", after, _I) else "side"
+        role = "half" if re.match(r"\s*half", after) else "side"
         if role == "half" and _ENTIRELY.search(before):
             role = "entirely"
         yield said(reading, start, end, "position_horizontal", side, role=role, negated=negated)
@@ -283,14 +275,12 @@ _LOCATED = re.compile(
     r"\b(?:locat\w+|lies|lie|lying|situated|positioned|cent(?:er|re)d|placed|seen|visible|found"
     r"|appears?|extends?|occup\w+|sits?|present|noted|identified|"
     r"in|at|on|toward|towards|within|near|along)\b[^.;:]{0,40}$",
-    re.IGNORECASE,
 )
 _PART = re.compile(
     r"\s*(?:[\s,-]|\b(?:and|upper|lower|middle|mid|left|right|center|centre|central|part|portion|area"
     r"|region|corner|quadrant|third|half|side|section|zone|edge|border|"
     r"aspect|horizontally|vertically)\b)*(?:$|[.,;)]|\b(?:and|with|which|where|it|covers?|covering"
     r"|occup\w+|measures?|measuring|of\s+(?:the|this)|is|there)\b)",
-    re.IGNORECASE,
 )
 
 
@@ -307,11 +297,8 @@ def _in_image(before: str, after: str, *, upright: bool) -> bool:
         r"[\s,-]*(?:upper|lower|middle|mid|left|right|center|centre|central|part|portion|area|region"
         r"|corner|quadrant|third|half|section|zone|edge|border)\b",
         after,
-        re.IGNORECASE,
     )
-    vertical = re.search(
-        r"\b(?:upper|lower|top|bottom|middle|cent(?:er|re|ral))[\s,-]*(?:and\s+)?(?:the\s+)?$", before, re.IGNORECASE
-    )
+    vertical = re.search(r"\b(?:upper|lower|top|bottom|middle|cent(?:er|re|ral))[\s,-]*(?:and\s+)?(?:the\s+)?$", before)
     return upright or named is not None or vertical is not None
 
 
@@ -322,7 +309,7 @@ def _both(reading: Reading, match: re.Match[str], after: str) -> Iterator[Said]:
         match["both"]
         and match["both"].casefold() == "both"
         and not _ANATOMY.match(after)
-        and not re.match(r"\s+sides\b", after, re.IGNORECASE)
+        and not re.match(r"\s+sides\b", after)
     ):
         return
     subject = reading.subject(match.start(), match.end())
@@ -343,7 +330,7 @@ def _middle(reading: Reading, match: re.Match[str], before: str, after: str, *, 
         yield said(reading, start, end, "position_vertical", "middle", role="place", negated=negated)
     elif _OF_IMAGE.match(after) or (word == "centrally" and _LOCATED.search(before)):
         beside = before[-18:] + after[:18]
-        if not re.search(r"\b(?:left|right)\b", beside, re.IGNORECASE):
+        if not re.search(r"\b(?:left|right)\b", beside):
             yield said(reading, start, end, "position_horizontal", "center", role="side", negated=negated)
-        if not re.search(r"\b(?:upper|lower|top|bottom)\b", beside, re.IGNORECASE) and word != "centrally":
+        if not re.search(r"\b(?:upper|lower|top|bottom)\b", beside) and word != "centrally":
             yield said(reading, start, end, "position_vertical", "middle", role="side", negated=negated)

@@ -52,10 +52,10 @@ def said(
     slack: float = 0.0,
     others: tuple[str, ...] = (),
 ) -> Said:
-    """Return a statement of a reading; its subject is the reading's unless one is given. `field` is set later."""
+    """Return a statement of a reading; its subject is the reading's unless one is given."""
     whom = reading.subject(start, end) if subject is None else subject
     statement = Statement(
-        field="caption", start=start, end=end, attribute=attribute, value=value, unit=unit, negated=negated
+        field=reading.field, start=start, end=end, attribute=attribute, value=value, unit=unit, negated=negated
     )
     # a sentence speaks of one region unless it names several
     group = f"{reading.number}:{whom.kind}:{whom.key}"

@@ -18,8 +18,12 @@ from medtrinity25m.quality.extract.sentences import Span
 
 Stance = Literal["asserted", "concluded", "hedged", "background"]
 
-_I = re.IGNORECASE
 
+_ANY_NO = re.compile(
+    r"\bn(?:o|on|ot|or|ever|either|one|obody|othing|owhere|egative)\b|n['’]t\b|without|cannot|absen|lack|free\s|devoid|fail"
+    r"|exclude|rule|denies|missing|unlikely"
+)
+"""Whether any of the rules below can apply: most clauses deny nothing."""
 _PSEUDO = re.compile(
     r"\b(?:no|without|not)\s+(?:any\s+)?(?:significant\s+|interval\s+|substantial\s+|appreciable\s+"
     r"|major\s+|relevant\s+)*"
@@ -32,13 +36,11 @@ _PSEUDO = re.compile(
     r"|\bnot\s+(?:\w+ly\s+|yet\s+)?(?:included|covered|imaged|available|provided|known|to\s+scale"
     r"|assessed|scanned|evaluated|examined|looked|part\s+of|in\s+(?:the|this)\s+"
     r"(?:field|image|section|slice|scan|picture|frame))\b",
-    _I,
 )
 _OTHER = re.compile(
     r"\b(?:no|without(?:\s+any)?|not\s+any|free\s+of|absence\s+of|nor)\s+(?:evidence\s+of\s+)?(?:any\s+)?"
     r"(?:other|additional|further|new|second|third|separate|satellite|more|associated|secondary|concomitant|remaining|"
     r"similar|accompanying|adjacent|surrounding|distant|contralateral)\b",
-    _I,
 )
 """`no other lesion`: what is denied is something beside what the row holds."""
 
@@ -47,16 +49,14 @@ _DOUBLE = re.compile(
     r"|\bcannot\s+(?:be\s+)?(?:\w+ly\s+)?"
     r"(?:excluded?|ruled?\s+out|dismiss(?:ed)?)\b|\bnot\s+(?:be\s+)?(?:excluded?|ruled\s+out)\b"
     r"|\bdoes\s+not\s+exclude\b",
-    _I,
 )
 _FORWARD = re.compile(
     r"\b(?:no|without|absence\s+of|lack\s+of|lacks|lacking|free\s+(?:of|from)|devoid\s+of"
     r"|negative\s+for|(?<!is )(?<!was )(?<!are )(?<!were )(?<!been )ruled?\s+out"
     r"|rules\s+out|excludes|denies|fails?\s+to\s+(?:show|demonstrate|reveal)|neither|nor|never|nothing|none|nobody"
     r"|excluded\s+as|exclude[sd]?\s+the\s+presence\s+of)\b",
-    _I,
 )
-_VERB = re.compile(r"(?:\b(?:not|cannot)\b|n['’]t\b)", _I)
+_VERB = re.compile(r"(?:\b(?:not|cannot)\b|n['’]t\b)")
 _SEEN = (
     r"(?:seen|identified|detected|present|visible|visuali[sz]ed|evident|observed|found|noted|appreciated|demonstrated|"
     r"apparent|shown|depicted|annotated|marked|outlined|boxed|highlighted|delineated|segmented"
@@ -69,7 +69,6 @@ _BACKWARD = re.compile(
     r"|\b(?:has|have)\s+been\s+(?:excluded|ruled\s+out)\b|:\s*(?:none|no|absent|negative|not\s+seen)\b"
     r"|\s[-–]\s*(?:absent|negative)\b"
     r"|\bnot\s+the\s+case\b|\bunlikely\b",
-    _I,
 )
 _END = re.compile(
     r"[;]|,\s*(?:with|showing|demonstrating|revealing|there|it|they|this|the|an?|and\s+(?:the|there|it"
@@ -81,20 +80,17 @@ _END = re.compile(
     r"aside|rather)\b|(?<!keeping)(?<!consistent)(?<!compatible)(?<!line)(?<!accordance)\s(?:and"
     r"|with)\s+(?:there|an?|the|it|its)\s|\s(?:is|are|was|were)\s+(?:located|centered|centred"
     r"|labell?ed)\b",
-    _I,
 )
 _HEDGE = re.compile(
     r"\b(?:possibl[ey]|probabl[ey]|likely|may|might|could|suspected|suspicio(?:us|n)|concerning\s+for|"
     r"question(?:able|\s+of)|cannot\s+exclude|differentials?|favou?r(?:s|ed|ing)?|presum(?:ed|ably)|potential(?:ly)?|"
     r"worrisome|perhaps|equivocal|resembl(?:es|ing)|mimic(?:s|king)?|rais(?:es|ing)|if|whether|would|to\s+exclude|"
     r"rule\s+out|r/o|evaluate\s+for|assess\s+for|exclude|impression\s+of|reminiscent)\b|\?",
-    _I,
 )
 _HEDGE_BACK = re.compile(
     r"\b(?:is|are|was|were)\s+(?:also\s+)?(?:possible|suspected|likely|probable|considered|favou?red"
     r"|suggested)\b|\b(?:may|might|could)\s+(?:also\s+)?be\s+"
     r"(?:present|considered|suspected)\b|\bshould\s+be\s+considered\b|\bless\s+likely\b|\bin\s+the\s+differential\b",
-    _I,
 )
 _CONCLUDE = re.compile(
     r"\b(?:consistent\s+with|suggests?|suggesting|suggestive\s+of|speaks?\s+for|compatible\s+with"
@@ -103,7 +99,6 @@ _CONCLUDE = re.compile(
     r"(?:typically|commonly|usually|often|frequently)\s+(?:seen|observed|found|encountered"
     r"|associated)\s+(?:in|with)|represent(?:s|ing)?|in\s+accordance\s+with|associated\s+with"
     r"|related\s+to|due\s+to|caused\s+by|secondary\s+to)\b",
-    _I,
 )
 _GENERAL = re.compile(
     r"\b(?:(?:typically|commonly|often|usually|frequently)(?!\s+(?:seen|observed|found|encountered"
@@ -118,9 +113,8 @@ _GENERAL = re.compile(
     r"risk\s+(?:of|factors?|for)|prognosis|prevalen\w+|incidence|patients\s+with|people\s+with"
     r"|cases\s+of|complications?\s+of|"
     r"literature|guidelines?)\b",
-    _I,
 )
-_EXAMPLE = re.compile(r"\b(?:such\s+as|for\s+example|for\s+instance|e\.g)", _I)
+_EXAMPLE = re.compile(r"\b(?:such\s+as|for\s+example|for\s+instance|e\.g)")
 _RECOMMEND = re.compile(
     r"\b(?:recommend\w*|advis(?:e|ed|able)|should\s+be|is\s+suggested|follow[\s-]?up"
     r"|further\s+(?:evaluation|work|assessment|imaging|"
@@ -131,7 +125,6 @@ _RECOMMEND = re.compile(
     r"suggest\s+(?:an?\s+)?(?:follow|further|biopsy|mri|ct|ultrasound)|"
     r"biopsy\s+(?:is|may|should|would)|proceed|refer(?:red|ral)?|would\s+\w+|will\s+be|to\s+be\s+\w+ed"
     r"|looked\s+for|awaited|pending|planned|scheduled)\b",
-    _I,
 )
 _HISTORY = re.compile(
     r"(?<!year[- ])(?<!years[- ])(?<!month[- ])\b(?:old|healed|remote)\s+(?!man|woman|boy|girl|male"
@@ -144,14 +137,12 @@ _HISTORY = re.compile(
     r"|(?:seen|found|imaged|noted|detected)\s+(?:on|by|at|with)\s+(?:an?\s+|the\s+)?"
     r"(?:earlier|outside|recent|separate|later|same-day|dedicated|screening))\b|\bat\s+(?:histo\w+"
     r"|ultrasound|biopsy|surgery|autopsy|follow)\b",
-    _I,
 )
 """What follows is of another time or another examination."""
 _WHEN = re.compile(
     r"\b(?:(?:years?|months?|weeks?|days?|hours?)\s+(?:ago|before|earlier|later|after)|(?:last"
     r"|the\s+(?:next|previous|same|following))\s+(?:day|week|month|year)|"
     r"(?:in|of|since|from)\s+(?:19|20)\d\d|(?:in|by)\s+(?:(?:the|his|her|their)\s+)?(?:patient['’]?s?\s+)?history)\b",
-    _I,
 )
 """Another time; it holds for the rest of the clause from the comma before it."""
 _ELSEWHEN = re.compile(
@@ -165,7 +156,6 @@ _ELSEWHEN = re.compile(
     r"(?:has|have)\s+been\s+(?!annotated|outlined|marked|identified|noted|labell?ed|delineated|seen"
     r"|detected|located|found|segmented|highlighted|shown|boxed|drawn|placed)\w+ed|another\s+(?:clinic"
     r"|hospital|examination|image|visit)|surgery|attenuation\s+correction)\b",
-    _I,
 )
 """A whole clause of another time, another examination or another person."""
 _ELSEWHERE = re.compile(
@@ -176,7 +166,6 @@ _ELSEWHERE = re.compile(
     r"(?:field|image|section|slice|scan|picture|frame|view)|visuali[sz]ed)\b"
     r"|\bis\s+(?:included\s+)?in\s+the\s+field\b"
     r"|\bno\w*\b[^.;]{0,60}\bin(?:cluded)?\s+(?:in\s+)?the\s+field\b",
-    _I,
 )
 """What the image is said not to show."""
 _COMPARE = re.compile(
@@ -184,7 +173,6 @@ _COMPARE = re.compile(
     r"|rather\s+than|instead\s+of|versus|vs\.?|than\s+(?:on|with|by|in)|"
     r"differs?\s+from|distinguish\w*|differentiat\w*|as\s+(?:on|in)\s+(?:the\s+)?(?:previous|prior)"
     r"|guided|similar\s+to|as\s+(?:(?:it|they)\s+)?(?:do|does|is|are))\b",
-    _I,
 )
 _WORD_BEFORE = 8  # letters of a word that a cue is glued to: biopsy-proven
 _HEADING = re.compile(r"\s*([A-Z][A-Za-z ]{2,28}?)\s*:")
@@ -302,6 +290,8 @@ def _negations(
     text: str, part: Span, denied: list[Span], turned: list[Span], others: list[Span], doubted: list[Span]
 ) -> None:
     """Add the parts of a clause that are denied, turned round, about others, or doubted by a double negation."""
+    if not _ANY_NO.search(text, part.start, part.end):
+        return
     taken: list[Span] = []
     for pattern in (_PSEUDO, _DOUBLE, _OTHER):
         for cue in pattern.finditer(text, part.start, part.end):

@@ -23,7 +23,6 @@ _CLAUSE = re.compile(
     r"|\s+(?=and\s+(?:there\s+(?:is|are)|(?:it|they)\s+(?:is|are|has|have|measures?|shows?|occup|cover|lie)|no\s))"
     r"|\s+(?=and\s+(?:the|a|an|one|another|its|their)\s[^,;.]{1,60}?\s(?:is|are|shows?|appears?|lies?"
     r"|measures?|has|have|remains?|covers?|holds?)\b)",
-    re.IGNORECASE,
 )
 
 
@@ -37,6 +36,14 @@ class Span:
     def holds(self, start: int, end: int) -> bool:
         """Say whether another part lies within this one."""
         return self.start <= start and end <= self.end
+
+
+def lowered(text: str) -> str:
+    """Return a text in small letters, exactly as long: letters that would become two stay as they are."""
+    low = text.lower()
+    if len(low) == len(text):
+        return low
+    return "".join(letter.lower() if len(letter.lower()) == 1 else letter for letter in text)
 
 
 def sentences(text: str) -> list[Span]:

@@ -16,6 +16,7 @@ from medtrinity25m.quality.extract.sentences import Span
 from medtrinity25m.quality.extract.words import Mention
 from medtrinity25m.quality.verdict.kinship import is_general, wholes
 from medtrinity25m.registry import vocabulary
+from medtrinity25m.triplet import TextField
 
 ORDINALS = {"first": 0, "second": 1, "third": 2, "fourth": 3, "fifth": 4, "1": 0, "2": 1, "3": 2, "4": 3, "5": 4}
 IMAGE = (
@@ -30,7 +31,6 @@ CALLED = re.compile(
     r"|corresponds\s+to|covers|outlines|encloses|delineates|depicts)|marking|delineat\w+|outlin\w+"
     r"|annotated\s+as|identified\s+as)"
     r"\s+(?:an?\s+|the\s+|left\s+|right\s+|part\s+of\s+the\s+)*$",
-    re.IGNORECASE,
 )
 """What stands before a name that something is called by."""
 
@@ -43,35 +43,25 @@ _REGION = re.compile(
     r"occup\w+|touches|overlaps|from|unites|crosses|to|,|\d))|(?:bounding\s+)?box(?:es)?|lesions?"
     r"|abnormalit(?:y|ies)|anomal(?:y|ies)|findings?|foc(?:us|i)"
     r"|growths?|regions?(?='s))(?:\s+(?P<number>[1-5])\b)?",
-    re.IGNORECASE,
 )
 _OF_INTEREST = re.compile(
     r"interest|roi|region|box|annotated|marked|highlighted|outlined|delineated|segmented|located|indicated",
-    re.IGNORECASE,
 )
 _LONE = re.compile(
     r"\b(?:one|another|the\s+others?|others|(?:two|three|four|five|six)(?=\s+(?:on"
     r"|in)\s+the))\b(?=\s+(?:is|are|lies?|in|at|on|near|within|toward|with|measur\w+|cover\w*|occup\w+"
     r"|of\s+(?:about\s+|approximately\s+)?\d)|\s+\d|\s*,|\s*:)",
-    re.IGNORECASE,
 )
-_BARE_ORDINAL = re.compile(
-    r"\bthe\s+(first|second|third|fourth|fifth|largest|smallest|larger|smaller)\b", re.IGNORECASE
-)
-_IMAGE = re.compile(rf"\b{IMAGE}s?\b", re.IGNORECASE)
-_REGION_OF_LABEL = re.compile(r"\s*(?:-\s*)?(?:labell?ed\s+)?(?:regions?|areas?|rois?)\b", re.IGNORECASE)
+_BARE_ORDINAL = re.compile(r"\bthe\s+(first|second|third|fourth|fifth|largest|smallest|larger|smaller)\b")
+_IMAGE = re.compile(rf"\b{IMAGE}s?\b")
+_REGION_OF_LABEL = re.compile(r"\s*(?:-\s*)?(?:labell?ed\s+)?(?:regions?|areas?|rois?)\b")
 _WITHIN = re.compile(
     r"\b(?:in|within|inside|of|involving|from|on|at)\s+(?:(?:the|a|an|left|right|upper|lower|both|mid"
     r"|middle|anterior|posterior|patient['’]?s)\s+)*$",
-    re.IGNORECASE,
 )
-_WITH = re.compile(r"\bwith\s+(?:[\w-]+\s+){0,3}$", re.IGNORECASE)
-_IS_CALLED = re.compile(
-    r",?\s*(?:which\s+is\s+)?(?:labell?ed|marked|annotated)\s+(?:as\s+)?(?:an?\s+|the\s+)?", re.IGNORECASE
-)
-_INDEFINITE = re.compile(
-    r"\b(?:an?|another|one|second|further|additional)\s*,?\s+(?:[\w.×-]+,?\s+){0,6}$", re.IGNORECASE
-)
+_WITH = re.compile(r"\bwith\s+(?:[\w-]+\s+){0,3}$")
+_IS_CALLED = re.compile(r",?\s*(?:which\s+is\s+)?(?:labell?ed|marked|annotated)\s+(?:as\s+)?(?:an?\s+|the\s+)?")
+_INDEFINITE = re.compile(r"\b(?:an?|another|one|second|further|additional)\s*,?\s+(?:[\w.×-]+,?\s+){0,6}$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +94,18 @@ class Reading:
     """A sentence taken apart.
 
     Args:
+        text: the whole text in small letters, as long as it was: rules are written in small letters, which makes them
+            twice as fast as rules that ignore case.
+        raw: the text as it was written, for abbreviations.
+        field: the text's.
         number: of the sentence in its text.
         carried: whom the sentence before was about.
         heading: `background`, `findings` or None.
     """
 
     text: str
+    raw: str
+    field: TextField
     number: int
     span: Span
     clauses: tuple[Span, ...]

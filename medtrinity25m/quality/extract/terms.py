@@ -13,38 +13,37 @@ from medtrinity25m.quality.extract.said import Said, said
 from medtrinity25m.quality.extract.subject import CALLED, IMAGE, Reading, Subject
 from medtrinity25m.quality.extract.words import Mention
 
-_I = re.IGNORECASE
 _VIEW_NOUN = (
-    rf"(?:\s+|-)(?:(?:non-?contrast|contrast-?enhanced|T[12]\S*|FLAIR|section|cross-sectional"
+    rf"(?:\s+|-)(?:(?:non-?contrast|contrast-?enhanced|t[12]\S*|flair|section|cross-sectional"
     rf"|unenhanced|enhanced|chest|brain|abdominal|thoracic|pelvic|head|chest)\s+)*(?:views?|planes?"
-    rf"|slices?|sections?|projections?|reconstructions?|reformat\w*|orientation|{IMAGE}s?|MRI|MR|CT|PET"
-    rf"|X-?ray|mammo\w+|computed|magnetic|cuts?|chest)\b"
+    rf"|slices?|sections?|projections?|reconstructions?|reformat\w*|orientation|{IMAGE}s?|mri|mr|ct|pet"
+    rf"|x-?ray|mammo\w+|computed|magnetic|cuts?|chest)\b"
 )
 _VIEWS = (
     ("axial", (
-        rf"(?:trans)?axial(?:ly)?(?={_VIEW_NOUN})|transverse(?=\s+(?:plane|slice|section|image|view|CT|MR))"
+        rf"(?:trans)?axial(?:ly)?(?={_VIEW_NOUN})|transverse(?=\s+(?:plane|slice|section|image|view|ct|mr))"
         rf"|axial(?=\s+(?:and|through|at))"
     )),
     ("coronal", rf"coronal(?={_VIEW_NOUN})"),
     ("sagittal", rf"(?:para)?sagittal(?={_VIEW_NOUN})"),
     ("oblique", r"(?<!lateral )(?<!anterior )(?<!posterior )oblique(?=\s+(?:view|plane|slice|section|projection)s?)"),
-    ("mlo", r"medio-?lateral\s+oblique|MLO"),
+    ("mlo", r"medio-?lateral\s+oblique|mlo"),
     ("cc", (
-        r"cranio-?caudal(?=\s+(?:view|projection|mammogram|radiograph|image|position))|CC(?=\s+(?:view"
+        r"cranio-?caudal(?=\s+(?:view|projection|mammogram|radiograph|image|position))|cc(?=\s+(?:view"
         r"|projection|mammogram))"
     )),
     ("pa", (
-        r"postero-?anterior|(?:PA|P\.A\.)(?=\s+(?:and\s+lateral\s+)?(?:view|projection|chest|radiograph"
-        r"|film|X-?ray|image))"
+        r"postero-?anterior|(?:pa|p\.a\.)(?=\s+(?:and\s+lateral\s+)?(?:view|projection|chest|radiograph"
+        r"|film|x-?ray|image))"
     )),
     ("ap", (
-        r"antero-?posterior(?=\s+(?:view|projection|chest|radiograph|film|X-?ray|image|portable|supine))"
-        r"|(?:AP|A\.P\.)(?=\s+(?:view|projection|chest|radiograph|film|X-?ray|image|portable|supine))"
+        r"antero-?posterior(?=\s+(?:view|projection|chest|radiograph|film|x-?ray|image|portable|supine))"
+        r"|(?:ap|a\.p\.)(?=\s+(?:view|projection|chest|radiograph|film|x-?ray|image|portable|supine))"
     )),
-    ("lateral", r"lateral(?=\s+(?:view|projection|radiograph|film|chest\s+(?:radiograph|X-?ray|film|view)|X-?ray)s?)"),
-    ("frontal", r"frontal(?=\s+(?:view|projection|radiograph|film|chest|image|X-?ray)s?)"),
+    ("lateral", r"lateral(?=\s+(?:view|projection|radiograph|film|chest\s+(?:radiograph|x-?ray|film|view)|x-?ray)s?)"),
+    ("frontal", r"frontal(?=\s+(?:view|projection|radiograph|film|chest|image|x-?ray)s?)"),
 )  # fmt: skip
-_VIEW = re.compile(r"\b(?:" + "|".join(f"(?P<{view}>{words})" for view, words in _VIEWS) + r")", _I)
+_VIEW = re.compile(r"\b(?:" + "|".join(f"(?P<{view}>{words})" for view, words in _VIEWS) + r")")
 
 _SHOWS = (
     r"(?:of|through|from|showing|shows?|depicting|depicts?|displaying|displays?|demonstrating"
@@ -60,26 +59,24 @@ _MODIFIERS = (
     r"|interior\s+of|inside\s+of|patient)\s+)*"
 )
 _IMAGE_NOUN = (
-    rf"(?:{IMAGE}s?|study|examination|exam|CT|MRI|MR|PET|sonography|ultrasound|endoscopy|colonoscopy"
+    rf"(?:{IMAGE}s?|study|examination|exam|ct|mri|mr|pet|sonography|ultrasound|endoscopy|colonoscopy"
     rf"|mammography|radiography|tomography|dermoscopy|dermatoscopy|histology|histopathology|microscopy"
     rf"|section|specimen|biopsy|tissue|smear|cut|imaging|photography|sequence|weighted|scan\w*|view)"
 )
 _SUBJECT_BEFORE = re.compile(
     rf"\b{_IMAGE_NOUN}\b(?:\s+\([^)]*\))?(?:\s+(?!lesion|region|mass|nodule"
     rf"|tumou?r)[\w-]+){{0,3}}?\s*,?\s*{_SHOWS}\s+{_MODIFIERS}$",
-    _I,
 )
 _SUBJECT_AFTER = re.compile(
     rf"[\s-]+(?:(?:non-?contrast|contrast-?enhanced|unenhanced|enhanced|axial|coronal|sagittal|frontal"
-    rf"|lateral|PA|AP|T[12]\S*|FLAIR|weighted|digital|portable|color|colour|plain|"
-    rf"transverse|H&E|stained|histologic\w*)\s+)*(?:{IMAGE}s?|CT|MRI|MR|PET|computed|magnetic|positron"
-    rf"|ultrasound|sonogra\w+|radiogra\w+|X-?rays?|mammogra\w+|endoscop\w+|histopatholog\w+|"
+    rf"|lateral|pa|ap|t[12]\S*|flair|weighted|digital|portable|color|colour|plain|"
+    rf"transverse|h&e|stained|histologic\w*)\s+)*(?:{IMAGE}s?|ct|mri|mr|pet|computed|magnetic|positron"
+    rf"|ultrasound|sonogra\w+|radiogra\w+|x-?rays?|mammogra\w+|endoscop\w+|histopatholog\w+|"
     r"histolog\w+|microscop\w+|dermoscop\w+|biops(?:y|ies)|specimen|(?:tissue\s+)?sections?|scans?"
     r"|photographs?|angiogra\w+|examination|study|studies|imaging)\b",
-    _I,
 )
 _COORDINATED = re.compile(
-    r"\s*(?:,|and|,\s*and|or|with\s+the|/)\s*(?:the\s+|both\s+)?(?:left\s+|right\s+|upper\s+|lower\s+)?$", _I
+    r"\s*(?:,|and|,\s*and|or|with\s+the|/)\s*(?:the\s+|both\s+)?(?:left\s+|right\s+|upper\s+|lower\s+)?$"
 )
 _PLACED = re.compile(
     r"\b(?:in|within|inside|of|at|involving|affecting|arising\s+(?:from|in)|occupying|throughout|on"
@@ -89,7 +86,6 @@ _PLACED = re.compile(
     r"|side|part|portion|area|region|lobe|segment|half|aspect|pole|third|zone|of|and|"
     r"distal|proximal|surface|wall|base|apex|deep|superficial|dome|tip|body|tail|head|neck|left-center"
     r"|right-center|lower-middle|upper-middle|adjacent)[\s,]+)*$",
-    _I,
 )
 _NEAR = re.compile(
     r"\b(?:adjacent|near|next|close|abut\w*|compress\w*|beside|behind|anterior|posterior|superior"
@@ -100,17 +96,14 @@ _NEAR = re.compile(
     r"|invad\w+|"
     r"surroundings|opposite|either|each\s+side|both\s+sides|contact|separate|level|shift|pushing"
     r"|encas\w+)\b[^.;]{0,30}$",
-    _I,
 )
 _HISTO = re.compile(
     r"\b(?:histo\w+|h\s*&\s*e|h&e|ha?ematoxylin|eosin|stain\w*|tissue\s+section|immunohisto\w+"
     r"|biops\w+|whole[\s-]slide)\b",
-    _I,
 )
 _GUIDED = re.compile(
     r"[\s-]*guided|\s+(?:biops\w+|resection|removal|specimen|treatment)\b|\s+(?:correlation|number"
     r"|follow|criteria|findings\s+(?:are|may))",
-    _I,
 )
 
 
@@ -165,7 +158,6 @@ def _other_image(reading: Reading, start: int) -> bool:
             r"\b(?:later|subsequent|separate|another|previous|dedicated|additional|companion|corresponding"
             r"|outside|same-day)\s+[\w\s-]{0,15}$",
             before,
-            _I,
         )
         is not None
     )
@@ -202,7 +194,7 @@ def _role(reading: Reading, mention: Mention, chain: tuple[str, Mention] | None)
     if (
         not earlier
         and subject.kind == "region"
-        and re.match(r"\s*(?:it|they|this|these)\b", before, _I)
+        and re.match(r"\s*(?:it|they|this|these)\b", before)
         and _PLACED.search(before)
         and not _NEAR.search(before)
     ):
