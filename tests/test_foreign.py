@@ -36,8 +36,8 @@ def test_a_release_s_own_texts_contradict_nothing(demo_release: Path) -> None:
         ("This is an MR image of the brain.", "organ"),
         ("The region of interest lies in the right part of the image.", "position_horizontal"),
         ("The lesion covers 24.0% of the image area.", "area_share"),
-        ("The lesion measures 80 × 80 mm.", "width"),
-        ("There are four lesions.", "roi_count"),
+        ("The lesion measures 80 × 80 mm.", "size"),
+        ("There are four lesions.", "count"),
         ("No lesion is seen.", "disease"),
     ],
 )

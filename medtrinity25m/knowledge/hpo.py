@@ -11,7 +11,7 @@ and that nothing be altered: `ATTRIBUTION` is the first, every locator holds the
 of megabytes, and its terms have lost the order and the scopes of their synonyms.
 
 **Why** a term that means none of ours carries the ids of its nearest ancestors that do, a nuclear cataract is a
-cataract, beside what the words of its name say. Only ids with organs are passed down: a melanoma of the choroid is a
+cataract, beside what the words of its name say (unless HPO has the word for something wider). Only ids with organs are passed down: a melanoma of the choroid is a
 tumor too, but no passage for a question about a tumor of the breast. Nor does a name that holds a general word make
 its term one about it: an `Oral lichenoid lesion` is no passage for `lesion`, a `Splenic cyst` would be one for `cyst`,
 since it says nothing else.
@@ -36,7 +36,7 @@ from pydantic import Field, ValidationError
 
 from medtrinity25m.errors import ConfigError
 from medtrinity25m.knowledge.snippet import Snippet, snippet_id
-from medtrinity25m.knowledge.places import finest
+from medtrinity25m.knowledge.places import NO_PLACE, finest
 from medtrinity25m.knowledge.terms import of_kind, plain_title, terms_of
 from medtrinity25m.registry import explain, vocabulary
 from medtrinity25m.triplet import Frozen
@@ -233,6 +233,7 @@ class _Ontology:
             for hpo in ids:
                 self.ours.setdefault(hpo, []).append(term)
         self._above: dict[str, frozenset[str]] = {}
+        self._wider_words: dict[str, frozenset[str]] = {}
 
     def above(self, hpo: str) -> frozenset[str]:
         """Return the term and all its ancestors."""
@@ -257,8 +258,10 @@ class _Ontology:
         name = self.terms[hpo].name
         inherited, organs = self.inherited(hpo), self.organs(hpo)
         said = {term for term in terms_of(name, "") if not _general(term) or (not inherited and plain_title(name))}
-        organs = finest(organs | of_kind(said, "anatomy"))
-        return tuple(sorted({*inherited, *organs, *(said - of_kind(said, "anatomy"))})) or (SOMEWHERE,)
+        said = {term for term in said if self.wider_words(term).isdisjoint(self.above(hpo))}
+        places_said = of_kind(said, "anatomy")
+        organs = finest(organs | (places_said - NO_PLACE))
+        return tuple(sorted({*inherited, *organs, *(said - places_said)})) or (SOMEWHERE,)
 
     def organs(self, hpo: str) -> frozenset[str]:
         """Return where the term is, by its nearest ancestors that say so, the term itself first of all."""
@@ -266,6 +269,17 @@ class _Ontology:
             return places()[hpo]
         parents = self.terms[hpo].parents if hpo in self.terms else []
         return frozenset[str]().union(*(self.organs(parent) for parent in parents))
+
+    def wider_words(self, term: str) -> frozenset[str]:
+        """Return the terms of HPO that a word of ours names too, above those that mean it.
+
+        Nevus stands above melanocytic nevus, so a nevus flammeus is another one.
+        """
+        if term not in self._wider_words:
+            meant = meanings().terms.get(term, ())
+            above = frozenset[str]().union(*(self.above(hpo) for hpo in meant)) - frozenset(meant)
+            self._wider_words[term] = frozenset(hpo for hpo in above if term in terms_of(self.terms[hpo].name, ""))
+        return self._wider_words[term]
 
     def inherited(self, hpo: str) -> frozenset[str]:
         """Return the ids that the nearest ancestors with a meaning pass down, the term itself first of all."""

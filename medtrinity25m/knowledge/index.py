@@ -8,7 +8,7 @@
             ids.npy                     ids of the passages, sorted; a row is a place in this list
             vectors.f32                 one vector a row
             corpus.npy, plain.npy       which corpus a row is of, and whether its title is plain
-            term_rows.npy, term_starts.npy   rows about each term
+            term_rows.npy, term_starts.npy   rows about each term; of rows without, rows that say its name
             bm25/                       bm25s
         chroma/                         PersistentClient, one collection a state
 
@@ -44,13 +44,14 @@ from medtrinity25m.knowledge.embedders import Embedder, Vector
 from medtrinity25m.knowledge.lexical import Lexical, LexicalBuilder
 from medtrinity25m.knowledge.snippet import Snippet
 from medtrinity25m.knowledge.store import terms_rules
-from medtrinity25m.knowledge.terms import kinds, plain_title
+from medtrinity25m.knowledge.terms import kinds, plain_title, said
 from medtrinity25m.release.workspace import disk_errors, sha256_file, write_committed
 
-FORMAT = 1  # of the files; another number is built anew
+FORMAT = 2  # of the files; another number is built anew
 BLOCK = 1024  # passages embedded between two syncs: a stopped build loses seconds
 STATE_DIGITS = 16
 MARKER = "marker.json"
+SAID = "said "  # before a term: what passages without a subject say of it somewhere
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
@@ -144,6 +145,10 @@ class Index:
             if (at := known.get(term)) is not None:
                 mask[rows[starts[at] : starts[at + 1]]] = True
         return mask
+
+    def saying(self, terms: Iterable[str]) -> Mask:
+        """Return which rows are about nothing known and have the name of one of the terms, (count,) bool."""
+        return self.about(SAID + term for term in terms)
 
     @cached_property
     def about_kind(self) -> dict[str, Mask]:
@@ -294,7 +299,8 @@ class _Notes:
 
     def add(self, block: list[Snippet]) -> None:
         for snippet in block:
-            for term in snippet.terms:
+            terms = snippet.terms or [SAID + term for term in sorted(said(snippet.title, snippet.text))]
+            for term in terms:
                 self.terms.setdefault(term, []).append(len(self.ids))
             self.ids.append(snippet.id.encode())
             self.corpora.append(snippet.corpus)

@@ -17,6 +17,9 @@ from medtrinity25m.registry import vocabulary
 WHOLES = frozenset({"whole_body", "fetus"})
 """What everything that is located is a part of."""
 
+NO_PLACE = frozenset({"cell", "tissue", "cell_nucleus"})
+"""Words of anatomy that say nowhere: a `T-cell lymphoma` is not in another place than a lymphoma."""
+
 
 @cache
 def wholes(organ: str) -> frozenset[str]:

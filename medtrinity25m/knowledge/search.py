@@ -145,7 +145,6 @@ class Base:
         worded = {*best(words, sure, CANDIDATES), *best(words, perhaps, CANDIDATES)}
         rows = worded | self._nearest(vector, sure) | self._near(vector, perhaps, subject, corpora)
         scores = {row: s for row, s in self._scores(vector, sorted(rows)).items() if sure[row] or s >= self.least}
-        scores = self._spoken_of(scores, subject)
         fused = _fuse(
             sorted(scores, key=lambda row: (-scores[row], row)),
             sorted(worded & scores.keys(), key=lambda row: (-words[row], row)),
@@ -155,13 +154,6 @@ class Base:
         order = sorted(scores, key=lambda row: (not plain[row], not named[row], -fused.get(row, 0.0), row))[:top_k]
         snippets = self.passages([self.index.id(row) for row in order])
         return [Hit(snippet, scores[row]) for snippet, row in zip(snippets, order, strict=True)]
-
-    def _spoken_of(self, scores: dict[int, float], subject: Subject) -> dict[int, float]:
-        """Return the rows without those the vocabularies know nothing of that do not name what the query is about."""
-        unknown = [row for row in scores if not any(mask[row] for mask in self.index.about_kind.values())]
-        held = self.passages([self.index.id(row) for row in unknown])
-        silent = {row for row, snippet in zip(unknown, held, strict=True) if not subject.said_in(snippet)}
-        return {row: score for row, score in scores.items() if row not in silent}
 
     def passages(self, ids: Sequence[str]) -> list[Snippet]:
         """Return passages in the order of their ids given.

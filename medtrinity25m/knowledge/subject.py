@@ -15,7 +15,7 @@ vocabularies know of query and passage decides first:
 * of those without a disease only the ones with a plain title (`terms.plain_title`) are sure to be about nothing else.
   A `Fungus ball of the lung` names an organ and is not about it: there, and where the vocabularies know nothing of a
   passage, similarity decides, and must reach the floor. What the vocabularies know nothing of must also say the
-  name of one of the query's diseases or organs, if the query has any: see `Subject.said_in`.
+  name of one of the query's diseases or organs somewhere, if the query has any.
 
 Where a query itself holds no word of the vocabularies, similarity decides alone.
 """
@@ -28,9 +28,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from medtrinity25m.knowledge.index import Index, Mask
-from medtrinity25m.knowledge.places import around, located, same_place
-from medtrinity25m.knowledge.snippet import Snippet
-from medtrinity25m.knowledge.terms import mentions, of_kind, terms_of, wider
+from medtrinity25m.knowledge.places import NO_PLACE, around, located, same_place
+from medtrinity25m.knowledge.terms import of_kind, terms_of, wider
 from medtrinity25m.registry import vocabulary
 
 
@@ -82,21 +81,18 @@ class Subject:
         same_modality = index.about(self.modalities) | (~kinds["modality"] if self.modalities else True)
         disease = index.about(self.diseases | self.wider) & here
         others = vocabulary("anatomy").terms.keys() - self.organs
-        organ = index.about(self.organs) & ~index.about(others) & here & same_modality
-        near = kinds["anatomy"] & here & same_modality
+        organ = index.about(self.organs) & here & same_modality
+        alone = organ & ~index.about(others)
         modality = index.about(self.modalities) & ~kinds["anatomy"]
         nothing = ~(kinds["anatomy"] | kinds["modality"])
-        sure = np.where(kinds["disease"], disease, (organ | modality) & index.plain)
-        return sure, ~kinds["disease"] & ~sure & (near | modality | nothing)
-
-    def said_in(self, snippet: Snippet) -> bool:
-        """Say whether title or text has the name or a synonym of a disease or an organ that the query is about."""
-        words = self.diseases | self.places
-        return not words or mentions(words, snippet.title) or mentions(words, snippet.text)
+        if words := self.diseases | self.places:
+            nothing &= index.saying(words)
+        sure = np.where(kinds["disease"], disease, (alone | modality) & index.plain)
+        return sure, ~kinds["disease"] & ~sure & (organ | modality | nothing)
 
     def _here(self, index: Index) -> Mask:
         """Return which rows name no organ, or one where the query is."""
         fits = index.about(around(self.places))
         if where := self.places & located():
             fits = np.where(index.about(located()), index.about(around(where) & located()), fits)
-        return fits | ~index.about_kind["anatomy"]
+        return fits | ~index.about(vocabulary("anatomy").terms.keys() - NO_PLACE)

@@ -98,18 +98,9 @@ def plain_title(title: str) -> bool:
     return bool(spans) and all(at in covered or stem in GENERAL for at, (stem, _) in enumerate(stems))
 
 
-def mentions(terms: Collection[str], text: str) -> bool:
-    """Say whether a text has the name or a synonym of one of the terms, as whole words in any plural and spelling."""
-    wanted = [word for term in terms for word in _words_of(term)]
-    starts = frozenset(key[0] for key, _ in wanted)
-    stems = _stems(text)
-    return any(
-        key == tuple(stem for stem, _ in stems[at : at + len(key)])
-        and (acronym is None or stems[at][1] in (acronym, f"{acronym}s"))
-        for at, (first, _) in enumerate(stems)
-        if first in starts
-        for key, acronym in wanted
-    )
+def said(*texts: str) -> frozenset[str]:
+    """Return the ids of all terms that texts say anywhere, by the same rules: words, longest first, negations."""
+    return frozenset(term for text in texts for term in _found(text))
 
 
 @cache
@@ -180,23 +171,15 @@ def _stems(text: str) -> list[tuple[str, str]]:
 def _words() -> tuple[dict[Key, tuple[str, str | None]], dict[str, int]]:
     """Return the known words with (id, their capitals if an acronym), and the longest word each first stem begins."""
     known: dict[Key, tuple[str, str | None]] = {}
-    for term in kinds():
-        for key, acronym in _words_of(term):
-            known.setdefault(key, (term, acronym))
+    for kind in KINDS:
+        for term in vocabulary(kind).terms.values():
+            for word in _searched(term, kind):
+                acronym = word if word.isupper() and len(word) <= ACRONYM and " " not in word else None
+                known.setdefault(_key(word), (term.id, acronym))
     starts: dict[str, int] = {}
     for key in known:
         starts[key[0]] = max(starts.get(key[0], 0), len(key))
     return known, starts
-
-
-@cache
-def _words_of(term: str) -> tuple[tuple[Key, str | None], ...]:
-    """Return the words that mean a term, as they are compared, and their capitals where they are acronyms."""
-    kind = kinds()[term]
-    return tuple(
-        (_key(word), word if word.isupper() and len(word) <= ACRONYM and " " not in word else None)
-        for word in _searched(vocabulary(kind)[term], kind)
-    )
 
 
 def _searched(term: Term, kind: Kind) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from medtrinity25m.features import FEATURES, METADATA_FEATURES, PASSAGE_FEATURES, Feature
+from medtrinity25m.features import FEATURES, METADATA_FEATURES, PASSAGE_FEATURES, QUALITY, Feature
 from medtrinity25m.quality.bootstrap import bootstrap
 from medtrinity25m.release.configs import ReleaseConfig, release_configs
 from medtrinity25m.release.manifest import Manifest
@@ -153,7 +153,8 @@ def _knowledge(manifest: Manifest) -> str:
 def _quality(manifest: Manifest) -> str:
     """Return the means of the scores with intervals, from how many rows have how many points."""
     lines = []
-    for attribute, rows in manifest["quality"].items():
+    for attribute in (name for name in QUALITY if name in manifest["quality"]):
+        rows = manifest["quality"][attribute]
         counts: dict[tuple[float, ...], int] = {(float(points), 1.0): count for points, count in rows.items()}
         mean = bootstrap(counts)
         lines.append((attribute, f"{mean.estimate:.2f}", f"{mean.low:.2f}–{mean.high:.2f}", mean.n))

@@ -52,6 +52,8 @@ _OF_ALL = re.compile(
     rf"|(?:has|have|shows?|contains?|holds?|carries|with|comes\s+with))?\s*",
 )
 """What may stand before `no region of interest` when that is said of the whole image."""
+_INTO = re.compile(r"\b(?:into|as|in|within|by)\s+(?:just\s+|only\s+)?$")
+"""`six lesions united into one region` counts no regions of the row."""
 _APART = re.compile(r"\b(?:separate|distinct|discrete|annotated|outlined|marked|labell?ed|located|segmented)\b")
 _MARKED = re.compile(
     r"\s*(?:(?:is|are|was|were|has\s+been|have\s+been)\s+)?(?:not\s+)?(?:annotated|outlined|marked"
@@ -80,7 +82,7 @@ def counts(reading: Reading) -> Iterator[Said]:
     for match in _NUMBER.finditer(text, reading.span.start, reading.span.end):
         if any(start <= match.start() < end for start, end in taken) or reading.scope.aside(match.start(), match.end()):
             continue
-        found = _thing(reading, match)
+        found = None if _INTO.search(text, max(0, match.start() - 12), match.start()) else _thing(reading, match)
         if found is None:
             continue
         thing, end = found

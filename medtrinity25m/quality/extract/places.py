@@ -102,6 +102,7 @@ _INSIDE = re.compile(
     r"\b(?:in|within|inside|of|at|on|into|involving|affecting|toward|towards|from|throughout"
     r"|occup\w+)\s+(?:(?:the|a|an|patient['’]?s|upper|lower|anterior|posterior)\s+)*$",
 )
+_HOLDS = re.compile(r"\s*(?:[\w-]+\s+){1,3}(?:contains?|harbou?rs?|bears?|holds?|shows?|has)\s+(?:an?|one|the)\s")
 _OPENS = re.compile(r"[\s,;:]*(?:and\s+|but\s+|while\s+|whereas\s+)?(?:the|its|his|her|patient['’]?s)?\s*")
 _EYES = re.compile(r"\b(?P<eye>OD|OS)\b|\b(?P<lobe>(?P<side>R|L)(?:UL|LL|ML))\b")
 _CROSSES = re.compile(r"\b(?:crosses|crossing|straddles|spans)\s+the\s+(?:image['’]s\s+)?vertical\s+midline")
@@ -242,7 +243,7 @@ def _side(
             role = "entirely"
         yield said(reading, start, end, "position_horizontal", side, role=role, negated=negated)
     elif _anatomical(reading, end, after):
-        subject = reading.subject(start, end)
+        subject = _held(reading, end) or reading.subject(start, end)
         if subject.carried and not _INSIDE.search(before):  # "the left lung is clear": about the lung
             subject = Subject("organ")
         yield said(reading, start, end, "laterality", side, role="patient", negated=negated, subject=subject)
@@ -254,6 +255,17 @@ def _side(
             subject = Subject("organ")  # "The left canal is normal" is about the canal
         finding = subject.kind == "region" and subject.key.partition(":")[0] in ("finding", "label", "disease", "new")
         yield said(reading, start, end, "laterality", side, role="found" if finding else "open", negated=negated)
+
+
+def _held(reading: Reading, end: int) -> Subject | None:
+    """Return what a structure holds: in `the left kidney contains a mass` the side is the mass's, too."""
+    part = reading.clause(end)
+    holds = _HOLDS.match(reading.text, end, part.end)
+    if holds is None:
+        return None
+    inside = (p for p in reading.pointers if p.start >= holds.end() and p.end <= part.end and not p.denied)
+    found = next((p for p in inside if p.key != "image"), None)
+    return None if found is None else Subject("region", found.key)
 
 
 def _anatomical(reading: Reading, end: int, after: str) -> bool:

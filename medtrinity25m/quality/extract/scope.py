@@ -150,7 +150,7 @@ _ELSEWHEN = re.compile(
     r"(?:was|were|been|has|have)\s+(?:\w+ly\s+)?(?:removed|refused|declined|cancell?ed|requested"
     r"|treated|operated|resected|reported|excised|seen\s+(?:on|by|at|with)|imaged|scanned|photographed"
     r"|ordered|performed|done|obtained|known|"
-    r"found\s+(?:on|by|at|with|in\s+\d))|separately|(?:done|performed|obtained"
+    r"found\s+(?:on|by|at|with|in\s+\d))|(?:reported|photographed|examined|described|documented|dictated|scanned|read)\s+separately|(?:done|performed|obtained"
     r"|taken)\s+(?:\w+\s+){0,3}(?:days?|weeks?|months?|years?|hours?)\s+(?:later|earlier|before|ago"
     r"|after)|separate\s+report|on\s+file|"
     r"(?:has|have)\s+been\s+(?!annotated|outlined|marked|identified|noted|labell?ed|delineated|seen"

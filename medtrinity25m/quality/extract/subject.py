@@ -27,7 +27,8 @@ IMAGE = (
 """A word for the picture as a thing with edges."""
 
 CALLED = re.compile(
-    r"\b(?:labell?ed(?:\s+as)?|region\s+of\s+interest\s+(?:is|shows|contains|marks|represents"
+    r"\b(?:labell?ed(?:\s+as)?|label(?:\s+(?:is|reads|of))?|typical\s+of|characteristic\s+of|diagnostic\s+of"
+    r"|region\s+of\s+interest\s+(?:is|shows|contains|marks|represents"
     r"|corresponds\s+to|covers|outlines|encloses|delineates|depicts)|marking|delineat\w+|outlin\w+"
     r"|annotated\s+as|identified\s+as)"
     r"\s+(?:an?\s+|the\s+|left\s+|right\s+|part\s+of\s+the\s+)*$",
@@ -41,7 +42,7 @@ _REGION = re.compile(
     r"(?:regions?|areas?|structures?|zones?)|(?:regions?|areas?|zones?)\s+of\s+interest|rois?\b"
     r"|regions?(?=\s+(?:is|are|lies?|labell?ed|covers?|measures?|"
     r"occup\w+|touches|overlaps|from|unites|crosses|to|,|\d))|(?:bounding\s+)?box(?:es)?|lesions?"
-    r"|abnormalit(?:y|ies)|anomal(?:y|ies)|findings?|foc(?:us|i)"
+    r"|abnormalit(?:y|ies)|anomal(?:y|ies)|findings?(?!\s*:)|foc(?:us|i)"
     r"|growths?|regions?(?='s))(?:\s+(?P<number>[1-5])\b)?",
 )
 _OF_INTEREST = re.compile(

@@ -32,6 +32,9 @@ _GUARDED = frozenset(
 )
 """Anatomy only where no `of` follows and nothing anatomical stands before it: femoral head, neck of the gallbladder."""
 
+_HAND_SIDES = frozenset({"side", "part", "half", "edge", "corner", "portion", "third", "border", "region", "area"})
+"""`the right-hand part` is no hand."""
+
 _BRITISH = (
     ("tumor", "tumour"), ("edema", "oedema"), ("hemo", "haemo"), ("hema", "haema"), ("esoph", "oesoph"),
     ("leukemia", "leukaemia"), ("ischemi", "ischaemi"), ("fetal", "foetal"), ("fetus", "foetus"), ("anemia", "anaemia"),
@@ -93,6 +96,8 @@ def _free(words: list[tuple[int, Token]], at: int, before: list[Mention]) -> boo
     follows = [token.word for _, token in words[at + 1 : at + 2]]
     touching = bool(before) and at > 0 and before[-1].end == words[at - 1][1].end and before[-1].kind == "organ"
     other = at > 1 and [token.word for _, token in words[at - 2 : at]] in (["the", "other"], ["one", "other"])
+    if follows and follows[0] in _HAND_SIDES and words[at][1].word == "hand":
+        return False
     return follows != ["of"] and not touching and not other
 
 

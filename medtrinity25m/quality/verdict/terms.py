@@ -84,7 +84,7 @@ def disease(item: Said, evidence: Evidence, *, named: bool) -> Judged:
     """Judge a disease or finding; `named` says whether the text names a label of the row anywhere."""
     statement = item.statement
     if statement.value == "none":
-        return _nothing(item, evidence)
+        return _nothing(item, evidence, named=named)
     if statement.negated:
         return _denied(item, evidence)
     value, called = statement.value, evidence.called
@@ -137,15 +137,18 @@ def _foreign(places: tuple[str, ...], known: frozenset[str]) -> bool:
     return bool(placed) and all(far_apart(place, known, close_up=True) for place in placed)
 
 
-def _nothing(item: Said, evidence: Evidence) -> Judged:
-    """Judge that nothing is wrong, with the image or with one structure."""
+def _nothing(item: Said, evidence: Evidence, *, named: bool) -> Judged:
+    """Judge that nothing is wrong, with the image or with one structure.
+
+    A text that names the disease and calls the structure normal means the rest of it.
+    """
     turned = item.statement.negated
     if not evidence.called:
         holds = True if evidence.disease == "none" else None
     elif item.stance == "background":
         holds = None
     elif item.role.startswith("organ:"):
-        holds = False if _ill(item.role.removeprefix("organ:"), evidence) else None
+        holds = False if not named and _ill(item.role.removeprefix("organ:"), evidence) else None
     else:
         holds = False
     found = judged(holds, "metadata:disease", _labels(evidence))
