@@ -231,7 +231,7 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Show everything known of one row: each sentence beside the measurement, column or passage it rests on."""
-    from medtrinity25m.explain import TEXTS, found_by_people, grounds
+    from medtrinity25m.explain import NOT_RELEASED, TEXTS, found_by_people, grounds
     from medtrinity25m.explain import explain as find
 
     row = find(folder, row_id)
@@ -257,7 +257,8 @@ def explain(
     scores = {cited["passage_id"]: cited["score"] for cited in row["knowledge"]}
     for passage in row["passages"]:
         heading = f"{passage['title']} ({passage['passage_id']}, similarity {scores[passage['passage_id']]:g})"
-        out.print(f"\n[bold]passage[/]: {escape(heading)}\n    {escape(passage['text'])}", highlight=False)
+        text = passage["text"] or NOT_RELEASED
+        out.print(f"\n[bold]passage[/]: {escape(heading)}\n    {escape(text)}", highlight=False)
 
 
 @app.command()

@@ -35,7 +35,7 @@ from medtrinity25m.knowledge.hpo import CORPUS as HPO
 from medtrinity25m.knowledge.hpo import attribution
 from medtrinity25m.knowledge.options import Knowledge
 from medtrinity25m.knowledge.retrieve import Passages, Retrieve, open_base
-from medtrinity25m.knowledge.snippet import Snippet
+from medtrinity25m.knowledge.snippet import UNSTATED, Snippet
 from medtrinity25m.pipeline import Stage, batched, each
 from medtrinity25m.progress import Reporter
 from medtrinity25m.quality.error_rates import release_error_rates
@@ -363,10 +363,11 @@ def _write_knowledge(config: BuildConfig, release: Path, cited: set[str]) -> dic
         rows = [_passage(snippet) for snippet in Passages(*_knowledge(config))(sorted(cited))]
     with committed(path) as part, ParquetFile(part, PASSAGE_FEATURES, 8 << 20) as table:
         for row in rows:
-            table.add(row, len(row["text"]))
+            table.add(row, len(row["text"] or ""))
     return file_entry(path, release) | {"rows": len(rows)}
 
 
 def _passage(snippet: Snippet) -> dict[str, Any]:
-    """Return a snippet as a row of `knowledge/`."""
-    return {"passage_id": snippet.id} | snippet.model_dump(exclude={"id"})
+    """Return a snippet as a row of `knowledge/`; without its text where nobody said that it may be passed on."""
+    row = {"passage_id": snippet.id} | snippet.model_dump(exclude={"id"})
+    return row | {"text": None} if snippet.license == UNSTATED else row

@@ -16,6 +16,7 @@ from medtrinity25m.release.manifest import read_manifest
 from medtrinity25m.release.workspace import Workspace
 
 TEXTS = ("global_text", "local_text", "relation_text", "caption")
+NOT_RELEASED = "(not released: its license is not stated)"
 EXCERPT = 240  # characters of a passage: what it is about, not all it says
 MEASURED_COLUMNS = {"area_fraction": "area_fraction", "box": "bbox", "size_mm": "size_mm", "count": "count"}
 """Measurements that stand in a region's columns too."""
@@ -118,7 +119,9 @@ def _rests_on(row: dict[str, Any], claim: dict[str, Any]) -> str:
         return f"measured {what} ({place}){held}"
     if kind == "passage":
         passage = next((one for one in row["passages"] if one["passage_id"] == what), None)
-        return f"passage {what}" if passage is None else f"passage “{passage['title']}”: {_excerpt(passage['text'])}"
+        if passage is None:
+            return f"passage {what}"
+        return f"passage “{passage['title']}”: {_excerpt(passage['text'] or NOT_RELEASED)}"
     return "the model alone; nothing in the row speaks of it"
 
 

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,10 +12,23 @@ import pytest
 
 from medtrinity25m.errors import ConfigError
 from medtrinity25m.knowledge import hpo
-from medtrinity25m.knowledge.hpo import OboTerm, branches, definition_length, hpo_snippets, meanings, read_obo
+from medtrinity25m.knowledge.hpo import (
+    SOMEWHERE,
+    OboTerm,
+    Places,
+    branches,
+    definition_length,
+    hpo_snippets,
+    meanings,
+    places,
+    read_obo,
+)
+from medtrinity25m.knowledge.places import finest
 from medtrinity25m.knowledge.snippet import snippet_id
+from medtrinity25m.knowledge.terms import of_kind
 from medtrinity25m.registry import vocabulary
 
+PLACES = Path(hpo.__file__).with_name("hpo_organs.toml")
 STANZAS = r"""format-version: 1.2
 data-version: hp/releases/2025-01-16
 
@@ -202,16 +216,60 @@ def test_reasons_are_given_for_mapped_terms_only():
     [
         ("Pneumonia", ("pneumonia",)),
         ("Renal neoplasm", ("kidney_tumor",)),
-        ("Nuclear cataract", ("cataract",)),
-        ("Typical perifissural nodule", ("pulmonary_nodule",)),
+        ("Nuclear cataract", ("cataract", "lens")),
+        ("Typical perifissural nodule", ("lung", "pulmonary_nodule")),
         ("Optic disc drusen", ("drusen", "optic_disc")),
-        ("Centrilobular emphysema", ("emphysema",)),
-        ("Fibroma", ()),
+        ("Centrilobular emphysema", ("emphysema", "lung")),
+        ("Type V atherosclerotic lesion", ("vessel",)),
+        ("Focal T2 hyperintense thalamic lesion", ("brain",)),
+        ("Glomerular capillary microaneurysm", ("kidney", "microaneurysm")),
+        ("Splenic cyst", ("cyst", "spleen")),
+        ("Fibroma", ("soft_tissue",)),
+        ("Ewing sarcoma", ("whole_body",)),
     ],
 )
 def test_a_passage_is_about_what_its_term_means_or_its_ancestors_and_name_say(snippets, title, terms):
     """Own meaning first, then the nearest ancestor's, unless it is general or its subtree is not to be trusted."""
     assert next(snippet.terms for snippet in snippets if snippet.title == title) == terms
+
+
+@pytest.mark.parametrize("title", ["Oral lichenoid lesion", "Psoriasiform lesion", "Tarlov cyst", "Sterile abscess"])
+def test_a_name_that_holds_a_general_word_is_not_about_it(snippets, title):
+    """Lesion, cyst, abscess in a longer name is a part of another thing's name."""
+    terms = next(snippet.terms for snippet in snippets if snippet.title == title)
+    assert not set(terms) & {"lesion", "cyst", "abscess"}
+
+
+def test_a_word_that_hpo_has_for_something_wider_names_no_disease(snippets):
+    """Nevus stands above melanocytic nevus; a port-wine stain and a sebaceous nevus are others."""
+    nevi = {snippet.title for snippet in snippets if "melanocytic_nevus" in snippet.terms}
+    assert {"Melanocytic nevus", "Congenital giant melanocytic nevus"} <= nevi
+    assert not nevi & {"Nevus", "Nevus flammeus", "Nevus sebaceus", "Epidermal nevus"}
+
+
+def test_places_are_current_called_what_the_ontology_calls_them_and_listed_once(ontology):
+    """A term that a new version renames or withdraws is found out, and so is an organ without a word of ours."""
+    listed = Places.model_validate(tomllib.loads(PLACES.read_text(encoding="utf-8"))).organs
+    assert len(places()) == len(listed)
+    for place in listed:
+        assert not ontology[place.id].obsolete
+        assert ontology[place.id].name == place.name
+        assert set(place.organs) <= vocabulary("anatomy").terms.keys()
+
+
+def test_every_passage_says_what_or_where_it_is(snippets):
+    """None is left to the words of its text; most name an organ, few are just somewhere in the body."""
+    assert all(snippet.terms for snippet in snippets)
+    assert sum(snippet.terms == (SOMEWHERE,) for snippet in snippets) < 0.02 * len(snippets)
+    anatomy = vocabulary("anatomy").terms.keys()
+    assert sum(not anatomy.isdisjoint(snippet.terms) for snippet in snippets) > 0.95 * len(snippets)
+
+
+def test_of_an_organ_and_a_part_of_it_only_the_part_is_named(snippets):
+    """A passage on the macula is not one on the retina at large."""
+    for snippet in snippets:
+        organs = of_kind(snippet.terms, "anatomy")
+        assert finest(organs) == organs, snippet.title
 
 
 def test_general_terms_are_not_passed_down(snippets):

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus_files import codes, jsonl, kept
-from medtrinity25m.errors import ConfigError, RefusedError
+from medtrinity25m.errors import RefusedError
 from medtrinity25m.knowledge.corpora.medrag import MAX_LINE, read
+from medtrinity25m.knowledge.snippet import UNSTATED
 
 CHUNK = {
     "id": "Anatomy_Gray_0",
@@ -75,10 +76,11 @@ def test_any_object_gives_a_passage_or_a_reason(tmp_path_factory, chunk):
         one.locator.encode()
 
 
-def test_a_license_must_be_given(tmp_path):
-    """MedRAG's files state none."""
-    with pytest.raises(ConfigError, match="--license"):
-        list(read(jsonl(tmp_path / "a.jsonl", CHUNK), corpus="textbooks"))
+def test_chunks_without_a_license_are_kept_as_such(tmp_path):
+    """MedRAG's files state none; their text is not released."""
+    (found,) = read(jsonl(tmp_path / "a.jsonl", CHUNK), corpus="textbooks")
+
+    assert found.license == UNSTATED
 
 
 def test_a_cut_packed_file_is_refused_as_a_whole(tmp_path):

@@ -11,10 +11,10 @@ and that nothing be altered: `ATTRIBUTION` is the first, every locator holds the
 of megabytes, and its terms have lost the order and the scopes of their synonyms.
 
 **Why** a term that means none of ours carries the ids of its nearest ancestors that do, a nuclear cataract is a
-cataract, beside what the words of its name say (unless HPO has the word for something wider). Only ids with organs are passed down: a melanoma of the choroid is a
-tumor too, but no passage for a question about a tumor of the breast. Nor does a name that holds a general word make
-its term one about it: an `Oral lichenoid lesion` is no passage for `lesion`, a `Splenic cyst` would be one for `cyst`,
-since it says nothing else.
+cataract, beside what the words of its name say, unless HPO has the word for something wider. Only ids with organs are
+passed down: a melanoma of the choroid is a tumor too, but no passage for a question about a tumor of the breast. Nor
+does a name that holds a general word make its term one about it: an `Oral lichenoid lesion` is no passage for `lesion`;
+a `Splenic cyst` is one for `cyst`, since it says nothing else but where.
 
 **Why** such a term also carries organs, those `hpo_organs.toml` gives to its nearest ancestors: names seldom say where,
 and without them nothing tells a microaneurysm of the glomerulus from one of the retina. A term that means one of ours
@@ -35,8 +35,8 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from medtrinity25m.errors import ConfigError
-from medtrinity25m.knowledge.snippet import Snippet, snippet_id
 from medtrinity25m.knowledge.places import NO_PLACE, finest
+from medtrinity25m.knowledge.snippet import Snippet, snippet_id
 from medtrinity25m.knowledge.terms import of_kind, plain_title, terms_of
 from medtrinity25m.registry import explain, vocabulary
 from medtrinity25m.triplet import Frozen

@@ -116,7 +116,8 @@ class Index:
     def _terms(self) -> tuple[dict[str, int], NDArray[np.int64], Rows]:
         starts = np.load(self.folder / "term_starts.npy", mmap_mode="r", allow_pickle=False)
         rows = np.load(self.folder / "term_rows.npy", mmap_mode="r", allow_pickle=False)
-        return {term: at for at, term in enumerate(self.marker["terms"])}, starts, rows
+        known = {term: at for at, term in enumerate(self.marker["terms"])}
+        return known, np.asarray(starts), np.asarray(rows)  # slices of a memory map are slow to make
 
     def id(self, row: int | np.int64) -> str:
         """Return the id of a row."""

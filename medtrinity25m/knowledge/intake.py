@@ -25,7 +25,7 @@ from medtrinity25m.release.workspace import write_committed
 
 LISTED = 1_000  # refusals of a file that are listed; all are counted
 MAX_CHARACTERS = 100 << 20  # of a part: 50,000 passages have 50 million as a rule
-NEED_LICENSE = ("textbook", "medrag")
+NEED_LICENSE = ("textbook",)
 _CORPUS = re.compile(r"[a-z][a-z0-9_-]*")
 
 TermsOf = Callable[[str, str], tuple[str, ...]]

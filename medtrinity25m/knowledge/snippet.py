@@ -12,6 +12,9 @@ from pydantic import Field
 
 from medtrinity25m.triplet import Frozen
 
+UNSTATED = "LicenseRef-unstated"
+"""License of a passage about whose license nobody said anything: its text is not passed on."""
+
 ID_DIGITS = 24  # 96 bits: among 60 million snippets two ids meet by chance once in 4e13
 
 

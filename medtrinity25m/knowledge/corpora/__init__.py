@@ -6,7 +6,7 @@ format     files                                                        license 
 pubmed     NLM's PubMed baseline, `.xml.gz` or `.xml`                    `LicenseRef-NLM-PubMed`
 nxml       StatPearls and other books of NCBI, `.tar.gz`, `.nxml`        what the document states
 textbook   `.txt`, `.md`                                                must be given
-medrag     MedRAG's chunks, `.jsonl`                                    must be given
+medrag     MedRAG's chunks, `.jsonl`                                    `LicenseRef-unstated`
 ========== ============================================================ ==========================
 
 A reader yields passages and refusals in the file's order and holds one record, or one document, at a time. A record

@@ -3,7 +3,8 @@
 `contents` is title and content joined, made for the embedders; it is read where `content` is missing. The fields and
 the files are those of huggingface.co/MedRAG (pubmed, textbooks, statpearls, wikipedia).
 
-The license has no default: MedRAG's textbooks are under copyright, its Wikipedia is CC-BY-SA.
+The files state no license (MedRAG's textbooks are under copyright, its Wikipedia is CC-BY-SA). Unless one is given, the
+chunks are kept as `LicenseRef-unstated`: they can be searched, and a release holds their ids and titles but no text.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from medtrinity25m.errors import ConfigError
 from medtrinity25m.knowledge.corpora.passage import TOO_LONG, Origin, Read, word
 from medtrinity25m.knowledge.corpora.stream import Stream, opened
+from medtrinity25m.knowledge.snippet import UNSTATED
 
 MAX_LINE = 1 << 20  # bytes; a chunk has about 1,000 characters
 
@@ -33,19 +34,16 @@ def read(
     Args:
         path: the file.
         corpus: names the corpus.
-        license: of the chunks; there is no default.
+        license: of the chunks; `LicenseRef-unstated` unless given.
         name: names the file in locators, its own name if None.
         cache: not used: nothing has to be unpacked.
 
     Raises:
-        ConfigError: there is no license.
         RefusedError: the file as a whole cannot be used; passages yielded before must not be kept.
     """
     del cache
     name = name or path.name
-    if license is None:
-        raise ConfigError(f"{name}: MedRAG chunks state no license; give it with --license")
-    origin = Origin(corpus, license, name)
+    origin = Origin(corpus, license or UNSTATED, name)
     with opened(path, name) as stream:
         for number, line in enumerate(_lines(stream), start=1):
             if line is None:
