@@ -138,6 +138,12 @@ def test_a_disease_of_a_tissue_is_not_cited_from_another_region(ask: Ask) -> Non
     assert "Iliac artery aneurysm" not in named(ask("intracranial_aneurysm", "brain", "ct"))
 
 
+def test_a_title_that_names_a_disease_is_not_on_its_organ(ask: Ask) -> None:
+    """HPO's bone cyst and nevus mean more than ours, so they are about an organ only, and yet not on it."""
+    assert "Bone cyst" not in named(ask("nonossifying_fibroma", "tibia", "xray"))
+    assert "Nevus" not in named(ask("melanoma", "skin", "dermoscopy"))
+
+
 def test_an_organ_alone_finds_the_passage_on_it(ask: Ask) -> None:
     """Where no disease is labeled no passage is about one."""
     found = ask(None, "pancreas", "ct")

@@ -44,7 +44,7 @@ from medtrinity25m.knowledge.embedders import Embedder, Vector
 from medtrinity25m.knowledge.lexical import Lexical, LexicalBuilder
 from medtrinity25m.knowledge.snippet import Snippet
 from medtrinity25m.knowledge.store import terms_rules
-from medtrinity25m.knowledge.terms import kinds, plain_title, said
+from medtrinity25m.knowledge.terms import kinds, of_kind, plain_title, said, terms_of
 from medtrinity25m.release.workspace import disk_errors, sha256_file, write_committed
 
 FORMAT = 2  # of the files; another number is built anew
@@ -108,7 +108,7 @@ class Index:
 
     @cached_property
     def plain(self) -> Mask:
-        """Which rows have a plain title: see `terms.plain_title`."""
+        """Which rows have a plain title, see `terms.plain_title`, that names no disease but the passage's."""
         plain: Mask = np.load(self.folder / "plain.npy", mmap_mode="r", allow_pickle=False)
         return plain
 
@@ -305,7 +305,7 @@ class _Notes:
                 self.terms.setdefault(term, []).append(len(self.ids))
             self.ids.append(snippet.id.encode())
             self.corpora.append(snippet.corpus)
-            self.plain.append(plain_title(snippet.title))
+            self.plain.append(_plain(snippet))
             self.words.add(snippet)
 
     def save(self, folder: Path) -> None:
@@ -323,6 +323,13 @@ class _Notes:
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
         self.words.save(folder / "bm25")
+
+
+def _plain(snippet: Snippet) -> bool:
+    """Say whether a title is plain, and names no disease that the passage is said not to be about."""
+    if not plain_title(snippet.title):
+        return False
+    return of_kind(terms_of(snippet.title, ""), "disease") <= set(snippet.terms)
 
 
 def _vectors(block: list[Snippet], embedder: Embedder, older: list[Index]) -> Vector:
