@@ -50,11 +50,6 @@ def same_place(organs: Collection[str], others: Collection[str]) -> bool:
     return not around(organs).isdisjoint(others)
 
 
-def anywhere(organs: Collection[str]) -> bool:
-    """Say whether organs name no location: there are none, or tissues only."""
-    return located().isdisjoint(organs)
-
-
 def finest(organs: Collection[str]) -> frozenset[str]:
     """Return the organs without those that another of them is part of."""
     return frozenset(organ for organ in organs if parts(organ).isdisjoint(organs))

@@ -46,12 +46,15 @@ _RANKED, _NAMED, _CARRIED, _SAME = 4.5, 2.5, 2.1, 0.5
 """What it takes to leave the region a sentence means, in statements that agree (+1) or not (-1): the largest, the one
 it names by number, the one that was spoken of before, and the one that `the lesion` meant last."""
 
+_SINGLE = ("position_horizontal", "area_share", "laterality", "size", "width", "height")
+"""What one region has one of."""
 _MOST_ORDERED = 4  # regions; of more, nobody counts along in a text
 
 _SOME = re.compile(
     r"\b(?:another|others|remaining|additional|further|also|among|respectively|rest)\b",
     re.IGNORECASE,
 )
+_SUBSET = re.compile(r"\b(?:upper|lower|larger|smaller|former|latter|remaining|left|right)\b", re.IGNORECASE)
 _OF_THEM = re.compile(r"\w+\s+of\s+(?:them|which|these|those|the)\b", re.IGNORECASE)
 
 
@@ -92,6 +95,7 @@ class _Field:
             item.statement.attribute == "laterality" and item.statement.value == evidence.laterality for item in items
         )
         self.order: tuple[int, ...] = tuple(range(len(evidence.rois)))
+        self.lone: frozenset[tuple[str, str]] = frozenset()
         self.meant: dict[str, int] = {}
         self.last: int | None = None
 
@@ -99,12 +103,26 @@ class _Field:
         """Return the statements with their verdicts."""
         regions: dict[int, int | None] = {}
         about = [place for place, item in enumerate(self.items) if item.statement.attribute in _OF_A_REGION]
+        self.lone = self._repeated([self.items[place] for place in about])
         self.order = self._order([self.items[place] for place in about])
-        for _, places_ in groupby(about, key=lambda place: self.items[place].group):
+        for _, places_ in groupby(about, key=lambda place: (self.items[place].group, self._alone(self.items[place]))):
             members = list(places_)
             index = self._region([self.items[place] for place in members])
             regions |= dict.fromkeys(members, index)
         return [self._checked(item, regions.get(place)) for place, item in enumerate(self.items)]
+
+    def _repeated(self, items: Sequence[Said]) -> frozenset[tuple[str, str]]:
+        """Return (group, attribute) of what one group says twice, differently: `the left-center and the right`."""
+        told: dict[tuple[str, str], set[str]] = {}
+        for item in items:
+            told.setdefault((item.group, item.statement.attribute), set()).add(item.statement.value)
+        many = len(self.evidence.rois) > 1
+        return frozenset(key for key, values in told.items() if many and len(values) > 1 and key[1] in _SINGLE)
+
+    def _alone(self, item: Said) -> int:
+        """Return a number of its own for a statement that may be about any region, else -1."""
+        lone = (item.group, item.statement.attribute) in self.lone
+        return item.statement.start if lone else -1
 
     def _order(self, items: Sequence[Said]) -> tuple[int, ...]:
         """Return which region `first`, `second` … mean: the row's order, unless only another one fits.
@@ -142,7 +160,7 @@ class _Field:
         else:
             scores = {}
             for index in candidates:
-                score = bonus if index == preferred else 0.0
+                score = bonus if index in preferred else 0.0
                 for item in items:
                     verdict = self.judge(item, index).verdict
                     score += {"supported": 1, "contradicted": -1, "unsupported": 0}[verdict]
@@ -152,32 +170,41 @@ class _Field:
         self.last = best
         return best
 
-    def _candidates(self, item: Said) -> tuple[list[int], int | None, float]:
-        """Return the regions a subject may be, the one it most likely is, and how likely."""
+    def _candidates(self, item: Said) -> tuple[list[int], frozenset[int], float]:
+        """Return the regions a subject may be, the ones it most likely is, and how likely."""
         rois, subject = self.evidence.rois, item.subject
         every = list(range(len(rois)))
         if not every or subject.kind == "organ" or (subject.kind == "image" and subject.key == "size"):
-            return [], None, 0.0
+            return [], frozenset(), 0.0
         key, _, value = subject.key.partition(":")
-        ranked = sorted(every, key=lambda index: (-rois[index].area_fraction, index))
-        if key == "ordinal":
-            return every, self.order[int(value)] if int(value) < len(every) else None, _NAMED
-        if key == "rank":
-            return every, ranked[int(value)] if int(value) < len(every) else None, _RANKED
-        if key == "smallest":
-            return every, ranked[-1], _RANKED
+        if key in ("ordinal", "rank", "smallest"):
+            return every, self._counted(key, value), _NAMED if key == "ordinal" else _RANKED
         if key == "label":
             every = [index for index in every if rois[index].label == value.partition("#")[0]]
         if key in ("finding", "new") or subject.kind == "none":
             every = self._pathological(every, subject.key)
-        if key == "each":
-            return every, None, 0.0
         if key == "disease" and not self._shown(value):
-            return [], None, 0.0
+            every = []
+        if key == "each" or self._alone(item) >= 0:
+            return every, frozenset(), 0.0
         known = self.meant.get(subject.key)
         if known is not None and known in every:
-            return every, known, _CARRIED if subject.carried else _SAME if key != "new" else _NAMED
-        return every, self.last if subject.carried else None, _CARRIED
+            return every, frozenset({known}), _CARRIED if subject.carried else _SAME if key != "new" else _NAMED
+        last = {self.last} if subject.carried and self.last is not None else set()
+        return every, frozenset(last), _CARRIED
+
+    def _counted(self, key: str, value: str) -> frozenset[int]:
+        """Return the regions that `first` or `largest` mean: among all, and of ranks among the lesions, too."""
+        rois = self.evidence.rois
+        every = list(range(len(rois)))
+        if key == "ordinal":
+            return frozenset({self.order[int(value)]} if int(value) < len(every) else ())
+        place = -1 if key == "smallest" else int(value)
+        found = set()
+        for group in (every, self._pathological(every, "finding")):
+            ranked = sorted(group, key=lambda index: (-rois[index].area_fraction, index))
+            found |= {ranked[place]} if place < len(ranked) and ranked else set()
+        return frozenset(found)
 
     def _pathological(self, every: list[int], key: str) -> list[int]:
         """Return the regions that may be a lesion: none that is called a structure, unless the row knows no lesion."""
@@ -266,6 +293,7 @@ class _Field:
         stop = re.compile(r"[.!?]\s").search(self.text, end)
         sentence = self.text[max(0, self.text.rfind(". ", 0, start) + 1) : stop.start() if stop else len(self.text)]
         several = sum(other.statement.attribute == "count" and other.role == item.role for other in same) > 1
-        return (
+        subset = _SUBSET.search(self.text, item.statement.start, item.statement.end) is not None
+        return subset or (
             several or _SOME.search(sentence) is not None or _OF_THEM.match(self.text, item.statement.start) is not None
         )

@@ -54,7 +54,10 @@ _OF_ALL = re.compile(
 """What may stand before `no region of interest` when that is said of the whole image."""
 _INTO = re.compile(r"\b(?:into|as|in|within|by)\s+(?:just\s+|only\s+)?$")
 """`six lesions united into one region` counts no regions of the row."""
-_APART = re.compile(r"\b(?:separate|distinct|discrete|annotated|outlined|marked|labell?ed|located|segmented)\b")
+_APART = re.compile(
+    r"\b(?:affected|involved|separate|distinct|discrete|annotated|outlined|marked|labell?ed|located"
+    r"|segmented)\b"
+)
 _MARKED = re.compile(
     r"\s*(?:(?:is|are|was|were|has\s+been|have\s+been)\s+)?(?:not\s+)?(?:annotated|outlined|marked"
     r"|labell?ed|located|segmented|boxed|highlighted|delineated)\b|\s*of\s+interest",
@@ -134,8 +137,8 @@ def _thing(reading: Reading, match: re.Match[str]) -> tuple[str, int] | None:
             return f"label:{named.value}", named.end
         if not _ADJECTIVES.fullmatch(between) or any(_NOT_THINGS.match(word) for word in between.split()):
             return None
-        follows = next((m for m in reading.mentions if m.kind == "disease" and 0 <= m.start - named.end <= 1), None)
-        if follows is not None:
+        follows = next((m for m in reading.mentions if m.kind != "modality" and 0 <= m.start - named.end <= 1), None)
+        if follows is not None:  # two liver metastases, twelve malignant glands
             named = follows
         elif noun is not None and noun.start("noun") - named.end <= 1:
             return "findings", noun.end()

@@ -60,24 +60,29 @@ _LENGTH = re.compile(
 )
 _NOT_A_SIZE_BEFORE = re.compile(
     r"\b(?:thickness|spacing|increment|collimation|resolution|scale\s+bar|magnification|(?:at\s+a"
-    r"|imaging|penetration|scan(?:ning)?|image)\s+depth|slice|section|interval|margin|radius|normal"
+    r"|imaging|penetration|scan(?:ning)?|image)\s+depth|interval|margin|radius|normal"
     r"|limit|cutoff|threshold|every|level)\b"
-    r"[^.;]{0,25}$",
+    r"[^.;]{0,25}$|\b(?:slices?|sections?|cuts)\s+(?:of|every|at)\s+$"
+    r"|\b(?:part|portion|component|core|rim|ring|wall|duct|shift)\s+(?:is|of|measures?|measuring)\s+"
+    r"(?:about\s+|approximately\s+|around\s+|roughly\s+)?$",
 )
 _NOT_A_SIZE_AFTER = re.compile(
     r"\s*-?\s*(?:(?:thick\s+)?(?:slices?|sections?|cuts?)|collimation|intervals?|per\s+pixel|pixels?\b"
     r"|(?:in\s+)?depth|resolution|hg\b|margins?\b|above|below|distal|snare|probe|needle|catheter|"
     r"stent|tube|clips?|forceps|objective|gauge|lens|fr\b|"
-    r"proximal|superior|inferior|medial|anterior|posterior|apart|isotropic)\b",
+    r"proximal|superior|inferior|medial|anterior|posterior|apart|isotropic"
+    r"|of\s+(?:\w+\s+)?(?:shift|displacement|separation|translation|thickening|subluxation|listhesis|widening))\b",
 )
 _FROM = re.compile(
-    r"\s*(?:away\s+)?from\s+(?!(?:front|back|top|bottom|side|end|edge|head|left|right|anterior|cranial)\s+to\b)(?P<what>[^,.;]{0,60})|\s*away\b",
+    r"\s*(?:away\s+)?from\s+(?!(?:front|back|top|bottom|side|end|edge|head|left|right|anterior"
+    r"|cranial)\s+to\b)(?P<what>[^,.;]{0,60})|\s*away\b",
 )
 _MIDLINE = re.compile(r"\b(?:its|the|image['’]s)\s+(?:vertical\s+)?(?:midline|center\s*line|central\s+axis)")
 _WIDTH_AFTER = re.compile(r"\s*(?:in\s+)?(?:width|wide|across|horizontally|in\s+the\s+horizontal|transverse(?:ly)?)\b")
 _HEIGHT_AFTER = re.compile(r"\s*(?:in\s+)?(?:height|high|tall|vertically|in\s+the\s+vertical)\b")
 _LONG = (
-    r"(?:long(?:est)?|largest|greatest|max(?:imum|imal)?|major|widest)[\s-]*(?:axis\s*)?(?:diameter"
+    r"(?:long(?:est)?|largest|greatest|max(?:imum|imal)?(?!\s+(?:depth|thickness))|major"
+    r"|widest)[\s-]*(?:axis\s*)?(?:diameter"
     r"|dimension|extent|length|axis|measurement)?"
 )
 _LONG_AFTER = re.compile(rf"\s*(?:in|at|along)?\s*(?:its|the)?\s*{_LONG}\b|\s*(?:long|in\s+length)\b")
@@ -151,7 +156,8 @@ def shares(reading: Reading) -> Iterator[Said]:
         before = text[max(reading.span.start, match.start() - 80) : match.start()]
         half = _OF_HALF.match(after)
         listed_before = re.match(r"\s*,?\s*and\s+\d+(?:\.\d+)?\s*%\s*of\s", after)
-        covers = _COVERS.search(before) is not None and not after.lstrip().startswith("of ")
+        again = _AGAIN.search(text[reading.span.start : match.start()])
+        covers = again is not None or (_COVERS.search(before) is not None and not after.lstrip().startswith("of "))
         ranked = _EACH.search(before) or (_EXTREME.search(before) and "area" in reading.words)
         if not (half or _OF_IMAGE.match(after) or listed_before or covers or ranked):
             continue
@@ -169,6 +175,13 @@ def shares(reading: Reading) -> Iterator[Said]:
             negated=reading.scope.denies(match.start(), match.end()),
         )  # fmt: skip
     yield from _fractions(reading)
+
+
+_AGAIN = re.compile(
+    r"%\s+of\s+(?:the|its|this)\s+(?:image|picture|area|field|frame|total|photograph"
+    r"|whole)[^.;%]{0,60}\band\b[^.;%]{0,40}$"
+)
+"""`the disc occupies 3.4% of the image and the cup 1.6%`."""
 
 
 def _whose_share(before: str, half: re.Match[str] | None) -> tuple[str, str]:
@@ -191,7 +204,8 @@ def _fractions(reading: Reading) -> Iterator[Said]:
         if (
             not _COVERS.search(before)
             or not _OF_IMAGE.match(text, match.end())
-            or re.search(r"\b(?:left|right|upper|lower)\s*$", before)
+            or re.search(r"(?:\b(?:left|right|upper|lower|middle|mid|central|outer|inner)|-)\s*$", before)
+            or (match["top"] is None and match["bottom"] != "half")
         ):
             continue
         bottom = match["bottom"].casefold().rstrip("s") if match["bottom"].casefold() != "half" else "half"

@@ -1,7 +1,8 @@
 """Diseases and findings that a text names: asserted, concluded, doubted, denied, told as background; or nothing wrong.
 
 A denial counts as one of the thing itself (`plain`), of one of a kind (`qualified`: no suspicious nodule), or of one on
-a side (`sided:left`); `others` are the structures it is limited to (no lesion of the chest wall).
+a side (`sided:left`; in the image `placed:upper:left`); `others` are the structures it is limited to (no lesion of the
+chest wall).
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ from collections.abc import Iterator
 from medtrinity25m.quality.extract.said import Said, said
 from medtrinity25m.quality.extract.subject import CALLED, IMAGE, Reading
 from medtrinity25m.quality.extract.words import Mention
+from medtrinity25m.quality.verdict.kinship import is_general
 
 _CUE = re.compile(r"\b(?:no|without|not|absence|free|lacks?|neither|nor|negative|n['’]t)\b")
 _PARTIAL = re.compile(r"\s+(?:effect|margin|border|cells?\b(?!\s+carcin)|-like|like)")
 _ANOTHER = re.compile(r"\b(?:contralateral|other|remaining|second|third|fourth|fifth|new|further)\b")
 _OF_A_KIND = re.compile(
     r"\b(?:contralateral|second|third|fourth|fifth|suspicious|malignant|metastatic|aggressive|solid|cystic|large|small"
-    r"|calcified|enhancing|new|worrisome|concerning|further|satellite|distant)\b",
+    r"|calcified|enhancing|new|worrisome|concerning|lobular|ductal|squamous|papillary|mucinous"
+    r"|medullary|serous|follicular"
+    r"|anaplastic|sarcomatoid|neuroendocrine|primary|secondary|residual|recurrent|infectious|displaced"
+    r"|further|satellite|distant)\b",
 )
 _BEHIND = re.compile(r"\s*(?:(?:is|are)\s+\w+\s+)?(?:in|on|of|within|at)\s+(?:the\s+)?(?:[\w-]+\s+){0,3}?[\w-]+")
 _IN_WHAT = re.compile(
@@ -26,6 +31,11 @@ _IN_WHAT = re.compile(
     r"(?:(?:and|or|nor)\s+(?:the\s+)?)?",
 )
 _IN_THAT = re.compile(r"\s*(?:is\s+\w+\s+)?(?:in|of|within|on)\s+(?:[\w-]+\s+){0,3}")
+_IMAGE_PLACE = re.compile(
+    rf"\s*(?:(?:is|are)\s+\w+\s+)?(?:in|at|on)\s+the\s+(?P<level>upper|lower)?[\s-]*(?P<side>left|right)?[\s-]*"
+    rf"(?:center|central|middle)?\s*(?:part|area|portion|region|corner|half|side|quadrant"
+    rf"|third)?\s*of\s+the\s+{IMAGE}\b"
+)
 _FOCAL_NOUNS = ("mass", "tumor", "lesion")
 _NORMAL = re.compile(
     rf"\b(?:{IMAGE}|study|examination|exam|ct|mri|x-?ray|fundus|scan|film|retina|appearance"
@@ -60,7 +70,8 @@ _NORMAL_ORGAN = re.compile(
     r"\s*(?P<word2>without\s+(?:any\s+)?(?:focal\s+)?(?:abnormalit\w+|lesions?))\b",
 )
 _LIMITED = re.compile(
-    r"[^.;,]{0,30}?(?:\b(?:larger|greater|smaller|bigger|wider|more|above|over|below|under|exceed\w+)\b|[<>≥≤])"
+    r"[^.;,]{0,30}?(?:\b(?:larger|greater|smaller|bigger|wider|more|exceed\w+)\b|\b(?:above|over|below"
+    r"|under)\s+\d|[<>≥≤])"
     r"|\s*(?:(?:is|are)\s+(?:seen|present|visible|identified|noted)\s+)?(?:in|on|at|within|involving"
     r"|of|elsewhere|outside)\s+(?:in\s+)?(?:the\s+)?(?:remaining|contralateral|other|rest|"
     r"surrounding|adjacent|upper|lower|opposite|here)\b|\s*elsewhere",
@@ -109,6 +120,9 @@ def _disease(reading: Reading, mention: Mention) -> Iterator[Said]:
 
 def _denial(reading: Reading, mention: Mention) -> str:
     """Return what kind of denial it is."""
+    placed = _IMAGE_PLACE.match(reading.text, mention.end)
+    if placed is not None:
+        return f"placed:{placed['level'] or ''}:{placed['side'] or ''}"
     if _LIMITED.match(reading.text, mention.end):
         return "qualified"
     sided = re.search(r"\b(left|right)\b", _phrase(reading, mention))
@@ -136,7 +150,9 @@ def _where(reading: Reading, mention: Mention) -> tuple[str, ...]:
             heading = reading.text[organ.end : part.start] + reading.text[part.start : part.start + 1]
             limits = organ.end <= part.start and heading.strip() == ":"
         elif organ.start >= mention.end:
-            limits = _IN_WHAT.fullmatch(reading.text, mention.end, organ.start) is not None
+            limits = (
+                not is_general(organ.value) and _IN_WHAT.fullmatch(reading.text, mention.end, organ.start) is not None
+            )
         else:
             limits = mention.start - organ.end <= 1 and reading.scope.denies(organ.start, organ.end)
         if limits:
@@ -149,7 +165,8 @@ def _plainly(reading: Reading, mention: Mention) -> bool:
     part = reading.clause(mention.start)
     cues = list(_CUE.finditer(reading.text, part.start, mention.start))
     if not cues:
-        return not _ANOTHER.search(reading.text, part.start, mention.start)
+        beside = _OF_A_KIND.search(reading.text, max(part.start, mention.start - 30), mention.start)
+        return beside is None and not _ANOTHER.search(reading.text, part.start, mention.start)
     return not _OF_A_KIND.search(reading.text, cues[-1].start(), mention.start)
 
 

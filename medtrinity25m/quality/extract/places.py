@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from medtrinity25m.quality.extract.counts import told_by_half
 from medtrinity25m.quality.extract.said import Said, said
-from medtrinity25m.quality.extract.subject import IMAGE, Reading, Subject
+from medtrinity25m.quality.extract.subject import IMAGE, Reading, Subject, is_found
 
 _C = r"cent(?:er|re|ral)(?:ly)?"
 _WORD = re.compile(
@@ -76,7 +76,10 @@ _NO_SIDE_AFTER = re.compile(
     r"|before\b|now\b|away\b|untreated|behind\b|over\b|alone\b|intact|"
     r"without\b|to\s+right|blank|out\b|in\s+place|in\s+situ)",
 )
-_NO_SIDE_BEFORE = re.compile(r"(?:\b(?:has|have|had|been|was|were|being|is|are|from)\s+|\bleft[\s-]to[\s-])$")
+_NO_SIDE_BEFORE = re.compile(
+    r"(?:\bthan\s+the\s+|\bto\s+(?:its|their)\s+|\b(?:has|have|had|been|was|were|being|is|are|from)\s+"
+    r"|\bleft[\s-]to[\s-])$"
+)
 _DIRECTION = re.compile(
     r"(?:(?P<vert>above|below)\s+(?:and\s+)?)?(?:slightly\s+)?(?:lying\s+)?to\s+the\s+(?P<side>left"
     r"|right)\s+of\s+(?P<what>it\b|them\b|(?:the|its|a|an)\s+[^,.;]{2,60})"
@@ -89,7 +92,8 @@ _PATIENT_AT_EDGE = re.compile(
     rf"|margin)?\s*"
     rf"(?:of\s+(?:the|this)\s+{IMAGE}|in\s+the\s+{IMAGE})"
     rf"|(?P<i2>left|right)(?:[\s-]hand)?\s+(?:side|edge|half|part|border)\s+of\s+(?:the"
-    rf"|this)\s+{IMAGE}\s+(?:is|shows|corresponds\s+to|belongs\s+to|represents|displays|faces|depicts"
+    rf"|this)\s+{IMAGE}\s*,?\s*(?:which\s+|that\s+)?(?:is|shows|corresponds\s+to|belongs\s+to"
+    rf"|represents|displays|faces|depicts"
     rf"|contains|equals|matches)\s+(?:the\s+)?"
     rf"(?:patient['’]?s?['’]?\s+(?P<p2>left|right)|(?P<p3>left|right)\s+side\s+of\s+the\s+patient)"
     rf"|{IMAGE}\s+(?P<i3>left|right)\s+(?:is|=|corresponds\s+to)\s+(?:the\s+)?patient['’]?s?['’]?\s+(?P<p4>left|right)"
@@ -102,7 +106,15 @@ _INSIDE = re.compile(
     r"\b(?:in|within|inside|of|at|on|into|involving|affecting|toward|towards|from|throughout"
     r"|occup\w+)\s+(?:(?:the|a|an|patient['’]?s|upper|lower|anterior|posterior)\s+)*$",
 )
+_WELL = re.compile(
+    r"\s*-?\s*(?:[\w-]+\s+){1,4}(?:(?:is|are|was|were|appears?|remains?|reported\s+as)\s+)*(?:intact"
+    r"|normal|clear|unremarkable|spared|preserved|not\s+involved)\b"
+)
 _HOLDS = re.compile(r"\s*(?:[\w-]+\s+){1,3}(?:contains?|harbou?rs?|bears?|holds?|shows?|has)\s+(?:an?|one|the)\s")
+_AND_OTHER = re.compile(r"\s*(?:-\s*)?(?:and|or|to|/)\s*(?:-\s*)?(?:left|right)")
+_OTHER_AND = re.compile(r"\b(?:left|right)\s*(?:and|or|/)\s*$")
+_AWAY = re.compile(r"\b(?:far|away|distant)\s+from\s+the\s+$|\bas\s+in\s+(?:the\s+)?$")
+_SO_FAR = re.compile(rf"\b(?:left|right)\b[\w\s-]{{0,25}}\bof\s+the\s+{IMAGE}\b")
 _OPENS = re.compile(r"[\s,;:]*(?:and\s+|but\s+|while\s+|whereas\s+)?(?:the|its|his|her|patient['’]?s)?\s*")
 _EYES = re.compile(r"\b(?P<eye>OD|OS)\b|\b(?P<lobe>(?P<side>R|L)(?:UL|LL|ML))\b")
 _CROSSES = re.compile(r"\b(?:crosses|crossing|straddles|spans)\s+the\s+(?:image['’]s\s+)?vertical\s+midline")
@@ -218,17 +230,7 @@ def _side(
 ) -> Iterator[Said]:
     """Yield what `left` or `right` says, in the frame it is said in."""
     start, end = match.start(), match.end()
-    if any(m.start <= start < m.end and m.value in ("cardiac_ventricle", "cardiac_atrium") for m in reading.mentions):
-        return
-    if (
-        _NO_SIDE_AFTER.match(after)
-        or _NO_SIDE_BEFORE.search(before)
-        or re.match(r"\s*(?:-\s*)?(?:and|or|to|/)\s*(?:-\s*)?(?:left|right)", after)
-    ):
-        return
-    if re.search(r"\b(?:left|right)\s*(?:and|or|/)\s*$", before):
-        return
-    if re.search(r"\b(?:far|away|distant)\s+from\s+the\s+$|\bas\s+in\s+(?:the\s+)?$", before):
+    if _no_side(reading, start, before, after):
         return
     if (
         match["lr5"]
@@ -244,10 +246,11 @@ def _side(
         yield said(reading, start, end, "position_horizontal", side, role=role, negated=negated)
     elif _anatomical(reading, end, after):
         subject = _held(reading, end) or reading.subject(start, end)
-        if subject.carried and not _INSIDE.search(before):  # "the left lung is clear": about the lung
+        heading = reading.text[reading.clause(start).start] == ":"
+        if subject.carried and not heading and not _INSIDE.search(before):  # "the left lung is clear": about the lung
             subject = Subject("organ")
         yield said(reading, start, end, "laterality", side, role="patient", negated=negated, subject=subject)
-    elif _in_image(before, after, upright=False):
+    elif _in_image(before, after, upright=False) or _SO_FAR.search(reading.text, reading.span.start, start):
         yield said(reading, start, end, "position_horizontal", side, role="side", negated=negated)
     else:
         subject = reading.subject(start, end)
@@ -255,6 +258,19 @@ def _side(
             subject = Subject("organ")  # "The left canal is normal" is about the canal
         finding = subject.kind == "region" and subject.key.partition(":")[0] in ("finding", "label", "disease", "new")
         yield said(reading, start, end, "laterality", side, role="found" if finding else "open", negated=negated)
+
+
+def _no_side(reading: Reading, start: int, before: str, after: str) -> bool:
+    """Say whether `left` or `right` tells nothing of a side: left ventricle, right angle, far from the left."""
+    if any(m.start <= start < m.end and m.value in ("cardiac_ventricle", "cardiac_atrium") for m in reading.mentions):
+        return True
+    if _NO_SIDE_AFTER.match(after) or _NO_SIDE_BEFORE.search(before) or _AND_OTHER.match(after):
+        return True
+    if _OTHER_AND.search(before) or _AWAY.search(before):
+        return True
+    part = reading.clause(start)
+    found = any(is_found(p.key) and part.holds(p.start, p.end) and not p.denied for p in reading.pointers)
+    return _WELL.match(after) is not None and not found  # "Right ribs intact": nothing is there
 
 
 def _held(reading: Reading, end: int) -> Subject | None:

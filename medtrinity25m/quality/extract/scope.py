@@ -20,7 +20,8 @@ Stance = Literal["asserted", "concluded", "hedged", "background"]
 
 
 _ANY_NO = re.compile(
-    r"\bn(?:o|on|ot|or|ever|either|one|obody|othing|owhere|egative)\b|n['’]t\b|without|cannot|absen|lack|free\s|devoid|fail"
+    r"\bn(?:o|on|ot|or|ever|either|one|obody|othing|owhere|egative)\b|n['’]t\b|without|cannot|absen"
+    r"|lack|free\s|devoid|fail"
     r"|exclude|rule|denies|missing|unlikely"
 )
 """Whether any of the rules below can apply: most clauses deny nothing."""
@@ -66,6 +67,8 @@ _BACKWARD = re.compile(
     rf"(?:\bnot|n['’]t|\bcannot|\bnever|\bnowhere)\s+(?:\w+ly\s+)?(?:be(?:en)?\s+)?(?:\w+ly\s+)?{_SEEN}\b"
     r"|\b(?:is|are|was|were|appears?)\s+(?:\w+ly\s+)?(?:absent|excluded(?!\s+as)|ruled\s+out|lacking"
     r"|missing|negative)\b"
+    r"|\babsent(?=\s*(?:[.;,)]|on\b|in\b|$))|\b(?:has|have)\s+(?:completely\s+|now\s+)?(?:resolved"
+    r"|cleared|disappeared)\b"
     r"|\b(?:has|have)\s+been\s+(?:excluded|ruled\s+out)\b|:\s*(?:none|no|absent|negative|not\s+seen)\b"
     r"|\s[-–]\s*(?:absent|negative)\b"
     r"|\bnot\s+the\s+case\b|\bunlikely\b",
@@ -90,7 +93,9 @@ _HEDGE = re.compile(
 _HEDGE_BACK = re.compile(
     r"\b(?:is|are|was|were)\s+(?:also\s+)?(?:possible|suspected|likely|probable|considered|favou?red"
     r"|suggested)\b|\b(?:may|might|could)\s+(?:also\s+)?be\s+"
-    r"(?:present|considered|suspected)\b|\bshould\s+be\s+considered\b|\bless\s+likely\b|\bin\s+the\s+differential\b",
+    r"(?:present|considered|suspected)\b|\bshould\s+be\s+considered\b|\bless\s+likely\b|\bin\s+the\s+differential\b"
+    r"|\b(?:is|are)\s+(?:an?|the|one|another)\s+(?:\w+\s+)?(?:differential|alternative|consideration|possibility)\b"
+    r"|\b(?:may|might|could)\s+(?:also\s+)?(?:look|appear|coexist|exist|mimic|explain)\b",
 )
 _CONCLUDE = re.compile(
     r"\b(?:consistent\s+with|suggests?|suggesting|suggestive\s+of|speaks?\s+for|compatible\s+with"
@@ -100,10 +105,16 @@ _CONCLUDE = re.compile(
     r"|associated)\s+(?:in|with)|represent(?:s|ing)?|in\s+accordance\s+with|associated\s+with"
     r"|related\s+to|due\s+to|caused\s+by|secondary\s+to)\b",
 )
-_GENERAL = re.compile(
+_HABIT = re.compile(
     r"\b(?:(?:typically|commonly|often|usually|frequently)(?!\s+(?:seen|observed|found|encountered"
-    r"|associated)\s+(?:in|with)\b)|generally|in\s+general|normally|sometimes|occasionally|rarely"
-    r"|(?:is|are)\s+(?:well\s+)?known"
+    r"|associated)\s+(?:in|with)\b)"
+    r"|generally|in\s+general|normally|sometimes|occasionally|rarely|(?:most|more|less)\s+(?:common|frequent|often)"
+    r"|commonest|(?:an?|the)\s+(?:common|frequent|rare|usual|typical)\s+(?:cause|source|finding|site"
+    r"|tumou?r|type|form|sign|feature))\b"
+)
+"""What is so in general; it holds from the comma before it."""
+_GENERAL = re.compile(
+    r"\b(?:(?:is|are)\s+(?:well\s+)?known"
     r"|tends?\s+to|(?:is|are)\s+(?:a|an|one\s+of)\s+(?:\w+\s+){0,3}(?:diseases?|conditions?|disorders?"
     r"|types?|forms?|causes?|complications?|risk)\b"
     r"|can\s+(?:also\s+)?(?:cause|lead|be(?!\s+(?:\w+ly\s+)?(?:seen|identified|appreciated"
@@ -122,15 +133,18 @@ _RECOMMEND = re.compile(
     r"|could)\s+be\s+(?:used|obtained|performed|"
     r"helpful|useful|needed|considered)|helpful|if\s+clinically|is\s+needed|are\s+needed"
     r"|better\s+(?:assessed|evaluated|seen|characteri[sz]ed)|"
-    r"suggest\s+(?:an?\s+)?(?:follow|further|biopsy|mri|ct|ultrasound)|"
+    r"suggest\s+(?:an?\s+)?(?:follow|further|biopsy|mri|ct|ultrasound|oblique|lateral|repeat|dedicated"
+    r"|view)|suggested(?=\s*[.;]|$)"
+    r"|(?:not\s+)?(?:required|indicated)(?=\s*[.;]|$)|(?:could|can|may|might)\s+(?:also\s+)?help|surveillance|"
     r"biopsy\s+(?:is|may|should|would)|proceed|refer(?:red|ral)?|would\s+\w+|will\s+be|to\s+be\s+\w+ed"
-    r"|looked\s+for|awaited|pending|planned|scheduled)\b",
+    r"|look(?:ed|ing)?\s+for|awaited|pending|planned|scheduled)\b",
 )
 _HISTORY = re.compile(
     r"(?<!year[- ])(?<!years[- ])(?<!month[- ])\b(?:old|healed|remote)\s+(?!man|woman|boy|girl|male"
     r"|female|patient|child)"
     r"|\b(?:history|known|under(?:went|goes|going)|status\s+post|s/p|previous(?:ly)?|prior|formerly"
-    r"|earlier|indication|clinical(?:ly)?|present(?:ed|ing)\s+(?:with|to|at)|complain\w*|"
+    r"|earlier|indication|clinical(?:ly)?|(?:sent|retrieved|submitted|taken)\s+for|present(?:ed"
+    r"|ing)\s+(?:with|to|at)|complain\w*|"
     r"treated|symptoms?|suffers?|suffering|after\s+(?:surgery|resection|treatment|therapy)"
     r"|pre-?operative|postoperative|proven|confirmed|"
     r"diagnosed|query|evaluate|work-?up|first\s+seen|reported\s+(?:by|on|in)|ordered\s+to|done\s+for"
@@ -147,10 +161,12 @@ _WHEN = re.compile(
 """Another time; it holds for the rest of the clause from the comma before it."""
 _ELSEWHEN = re.compile(
     r"\b(?:family|father|mother|brother|sister|had|"
-    r"(?:was|were|been|has|have)\s+(?:\w+ly\s+)?(?:removed|refused|declined|cancell?ed|requested"
+    r"(?:was|were)\s+(?:normal|negative|unremarkable|positive|abnormal)|(?:was|were|been|has"
+    r"|have)\s+(?:\w+ly\s+)?(?:removed|refused|declined|cancell?ed|requested"
     r"|treated|operated|resected|reported|excised|seen\s+(?:on|by|at|with)|imaged|scanned|photographed"
     r"|ordered|performed|done|obtained|known|"
-    r"found\s+(?:on|by|at|with|in\s+\d))|(?:reported|photographed|examined|described|documented|dictated|scanned|read)\s+separately|(?:done|performed|obtained"
+    r"found\s+(?:on|by|at|with|in\s+\d))|(?:reported|photographed|examined|described|documented"
+    r"|dictated|scanned|read)\s+separately|(?:done|performed|obtained"
     r"|taken)\s+(?:\w+\s+){0,3}(?:days?|weeks?|months?|years?|hours?)\s+(?:later|earlier|before|ago"
     r"|after)|separate\s+report|on\s+file|"
     r"(?:has|have)\s+been\s+(?!annotated|outlined|marked|identified|noted|labell?ed|delineated|seen"
@@ -174,7 +190,10 @@ _COMPARE = re.compile(
     r"differs?\s+from|distinguish\w*|differentiat\w*|as\s+(?:on|in)\s+(?:the\s+)?(?:previous|prior)"
     r"|guided|similar\s+to|as\s+(?:(?:it|they)\s+)?(?:do|does|is|are))\b",
 )
+_OVER = re.compile(r"\b(?:favou?r(?:s|ed|ing)?|suggest(?:s|ing)?|supports?|rather)\b[^.;]{0,60}?\sover\s")
+"""What is behind `favors … over` is what it is not."""
 _WORD_BEFORE = 8  # letters of a word that a cue is glued to: biopsy-proven
+_NONE = re.compile(r":\s*(?:none|no|nil|absent|negative|not\s+\w+)\s*(?:[.;,]|$)")
 _HEADING = re.compile(r"\s*([A-Z][A-Za-z ]{2,28}?)\s*:")
 _BACKGROUND_HEADINGS = frozenset({
     "indication", "indications", "history", "clinical history", "comparison", "comparisons", "recommendation",
@@ -259,6 +278,7 @@ def scope_of(text: str, sentence: Span, parts: list[Span], *, background: bool) 
         _negations(text, part, denied, turned, others, doubted)
         for pattern, spans in ((_HEDGE, doubted), (_CONCLUDE, concluded)):
             spans.extend(Span(cue.start(), part.end) for cue in pattern.finditer(text, part.start, part.end))
+        compared.extend(Span(cue.end() - 1, part.end) for cue in _OVER.finditer(text, part.start, part.end))
         doubted.extend(Span(part.start, cue.start()) for cue in _HEDGE_BACK.finditer(text, part.start, part.end))
         past.extend(
             Span(max(part.start, cue.start() - _WORD_BEFORE), part.end)
@@ -268,6 +288,9 @@ def scope_of(text: str, sentence: Span, parts: list[Span], *, background: bool) 
         for cue in _WHEN.finditer(text, part.start, part.end):
             comma = text.rfind(",", part.start, cue.start())
             past.append(Span(part.start if comma < 0 else comma, part.end))
+        for cue in _HABIT.finditer(text, part.start, part.end):
+            comma = text.rfind(",", part.start, cue.start())
+            general.append(Span(part.start if comma < 0 else comma, part.end))
         for pattern, spans in ((_GENERAL, general), (_ELSEWHEN, past), (_ELSEWHERE, past)):
             if pattern.search(text, part.start, part.end):
                 spans.append(part)
@@ -277,6 +300,8 @@ def scope_of(text: str, sentence: Span, parts: list[Span], *, background: bool) 
     for before, part in pairwise(parts):  # "Left breast: see separate report"
         if text[part.start] == ":" and any(span.holds(part.start + 2, part.start + 3) for span in past):
             past.append(before)
+        if _NONE.match(text, part.start, part.end):  # "Effusion: none"
+            denied.append(before)
     return Scope(*map(tuple, (denied, turned, others, doubted, concluded, general, recommended, past, compared)))
 
 

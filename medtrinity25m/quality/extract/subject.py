@@ -8,7 +8,10 @@ was spoken of before ("It measures …").
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from typing import Literal
 
 from medtrinity25m.quality.evidence import Evidence
 from medtrinity25m.quality.extract.scope import Scope
@@ -56,10 +59,17 @@ _LONE = re.compile(
 _BARE_ORDINAL = re.compile(r"\bthe\s+(first|second|third|fourth|fifth|largest|smallest|larger|smaller)\b")
 _IMAGE = re.compile(rf"\b{IMAGE}s?\b")
 _REGION_OF_LABEL = re.compile(r"\s*(?:-\s*)?(?:labell?ed\s+)?(?:regions?|areas?|rois?)\b")
+_FOCAL_WORDS = ("lesion", "mass", "nodule", "tumor")
+_VOCABULARIES: tuple[Literal["anatomy", "disease"], ...] = ("disease", "anatomy")
+_PLAIN_WORDS = frozenset({
+    "tissue", "cell", "structure", "part", "disease", "bone", "lesion", "mass", "nodule", "tumor", "head", "body",
+    "field", "matter", "region", "image",
+})  # fmt: skip
 _WITHIN = re.compile(
     r"\b(?:in|within|inside|of|involving|from|on|at)\s+(?:(?:the|a|an|left|right|upper|lower|both|mid"
     r"|middle|anterior|posterior|patient['’]?s)\s+)*$",
 )
+_NEXT = re.compile(r"(?:,|\band|\bwhile|\bwhereas|\bbut)\s+(?:the\s+|its\s+|an?\s+)?$")
 _WITH = re.compile(r"\bwith\s+(?:[\w-]+\s+){0,3}$")
 _IS_CALLED = re.compile(r",?\s*(?:which\s+is\s+)?(?:labell?ed|marked|annotated)\s+(?:as\s+)?(?:an?\s+|the\s+)?")
 _INDEFINITE = re.compile(r"\b(?:an?|another|one|second|further|additional)\s*,?\s+(?:[\w.×-]+,?\s+){0,6}$")
@@ -135,10 +145,12 @@ class Reading:
         before = [p for p in regions if p.start < end]
         first_organ = next((m for m in self.mentions if m.kind == "organ" and part.start <= m.start < start), None)
         if before:
-            return Subject("region", before[-1].key)
+            other = self._other(before[-1].end, start)
+            return Subject("region", before[-1].key) if other is None else Subject("organ", value=other)
         if any(p.key == "image" and p.end <= start for p in inside):
             return Subject("image") if not regions else Subject("region", regions[0].key)
-        if first_organ is not None and not self._placed(first_organ.start, part):
+        heading = self.text[part.start] == ":"  # "Nodule 1: left upper lobe, 11 mm"
+        if first_organ is not None and not heading and not self._placed(first_organ.start, part):
             return Subject("organ", value=first_organ.value)
         if regions:
             return Subject("region", regions[0].key)
@@ -156,6 +168,13 @@ class Reading:
         if behind and before:
             return before[-1], behind[0]
         return (apart[0], apart[-1]) if len(apart) > 1 else ()
+
+    def _other(self, after: int, start: int) -> str | None:
+        """Return the structure that a new part of the clause is about: `a cyst on the right and the liver on …`."""
+        found = [m for m in self.mentions if m.kind == "organ" and after <= m.start < start]
+        if not found or not _NEXT.search(self.text[max(0, found[-1].start - 20) : found[-1].start]):
+            return None
+        return found[-1].value
 
     def _beside(self, pointer: Pointer, part: Span) -> bool:
         """Say whether a finding only goes with another one: `a keratosis with cysts`."""
@@ -181,6 +200,10 @@ def pointers(
         pointer = _named(text, mention, scope, labels)
         if pointer is not None and not any(p.start < pointer.end and pointer.start < p.end for p in out):
             out.append(pointer)
+    for label, match in _last_words(text, span, frozenset(labels)):
+        if not any(p.start < match.end() and match.start() < p.end for p in out):
+            denied = scope.drops(match.start(), match.end()) or scope.denies(match.start(), match.end())
+            out.append(Pointer(f"label:{label}", match.start(), match.end(), denied))
     for match in _LONE.finditer(text, span.start, span.end):
         if not any(p.start < match.end() and match.start() < p.end for p in out):
             out.append(Pointer("other", match.start(), match.end(), scope.drops(match.start(), match.end())))
@@ -199,6 +222,29 @@ def pointers(
     out.sort(key=lambda p: (p.start, p.end))
     out = _joined(text, out)
     return tuple(_numbered(text, span, out, new))
+
+
+@cache
+def _aliases(labels: frozenset[str]) -> tuple[re.Pattern[str], dict[str, str]] | None:
+    """Return the last words of labels' names that tell them apart: `disc` and `cup` for optic disc and optic cup."""
+    words: dict[str, list[str]] = {}
+    for label in sorted(labels):
+        name = next(vocabulary(v)[label].name for v in _VOCABULARIES if label in vocabulary(v))
+        if " " in name:
+            words.setdefault(name.split()[-1].casefold(), []).append(label)
+    known = {word: same[0] for word, same in words.items() if len(same) == 1 and word not in _PLAIN_WORDS}
+    if not known:
+        return None
+    return re.compile(rf"\b(?P<word>{'|'.join(map(re.escape, sorted(known)))})s?\b"), known
+
+
+def _last_words(text: str, span: Span, labels: frozenset[str]) -> Iterator[tuple[str, re.Match[str]]]:
+    """Yield where a text calls a region by the last word of its label."""
+    found = _aliases(labels)
+    if found is not None:
+        pattern, known = found
+        for match in pattern.finditer(text, span.start, span.end):
+            yield known[match["word"]], match
 
 
 def _joined(text: str, found: list[Pointer]) -> list[Pointer]:
@@ -267,7 +313,7 @@ def _named(text: str, mention: Mention, scope: Scope, labels: set[str]) -> Point
         if mention.kind == "organ" and is_general(mention.value) and mention.value in wholes(label)
     ]
     if of_it and mention.value not in labels:
-        return Pointer(f"label:{of_it[0]}", mention.start, mention.end, denied)
+        return Pointer("any", mention.start, mention.end, denied)  # "the infected cell" among cells of several labels
     if mention.value in labels and mention.kind in ("disease", "organ"):
         inside = (
             mention.kind == "organ"
@@ -283,6 +329,8 @@ def _named(text: str, mention: Mention, scope: Scope, labels: set[str]) -> Point
         return None
     if scope.aside(mention.start, mention.end):
         return None
+    if any(mention.value.endswith(f"_{word}") for word in _FOCAL_WORDS):
+        return Pointer("finding", mention.start, mention.end, denied)  # a lung mass is whatever lies in the lung
     return Pointer(
         "finding" if focal(mention.value) else f"disease:{mention.value}", mention.start, mention.end, denied
     )
@@ -291,3 +339,9 @@ def _named(text: str, mention: Mention, scope: Scope, labels: set[str]) -> Point
 def focal(disease: str) -> bool:
     """Say whether a word only says that something is there: lesion, mass, nodule."""
     return disease in ("lesion", "mass", "nodule", "tumor", "opacity") and disease in vocabulary("disease")
+
+
+def is_found(key: str) -> bool:
+    """Say whether words point to something that lies in a structure, and not to a structure or the image."""
+    label = key.removeprefix("label:").partition("#")[0]
+    return key != "image" and not (key.startswith("label:") and label in vocabulary("anatomy"))

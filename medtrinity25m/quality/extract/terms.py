@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 
 from medtrinity25m.quality.extract.said import Said, said
-from medtrinity25m.quality.extract.subject import CALLED, IMAGE, Reading, Subject
+from medtrinity25m.quality.extract.sentences import Span
+from medtrinity25m.quality.extract.subject import CALLED, IMAGE, Reading, Subject, is_found
 from medtrinity25m.quality.extract.words import Mention
 
 _VIEW_NOUN = (
@@ -107,6 +108,14 @@ _GUIDED = re.compile(
 )
 
 
+_OPENS = re.compile(r"[\s,;:]*(?:and\s+|but\s+|while\s+)?(?:the\s+|both\s+|this\s+|an?\s+)?(?:[\w-]+\s+)?")
+"""What may stand before a structure that a clause is about."""
+_INSIDE = re.compile(r"\b(?:in|within|inside|involving)\s+(?:(?:the|both|left|right|upper|lower|patient['’]?s)\s+)*$")
+_PRONOUN = re.compile(r"\s*(?:it|they|this|these)\b")
+_PARTS = ("head", "neck", "face")
+"""Words that are as often a part of an organ."""
+
+
 def terms(reading: Reading) -> Iterator[Said]:
     """Yield what is said of modality, view and structures."""
     yield from _views(reading)
@@ -164,42 +173,40 @@ def _other_image(reading: Reading, start: int) -> bool:
 
 
 def _role(reading: Reading, mention: Mention, chain: tuple[str, Mention] | None) -> str:
-    """Return what a sentence names a structure for: subject, place, label, coordinated or mention."""
+    """Return what a sentence names a structure for: subject, place, label, inside, topic, mention, or `with …`."""
     part = reading.clause(mention.start)
     before = reading.text[part.start : mention.start]
-    after = reading.text[mention.end : part.end]
-    if (
-        chain is not None
-        and chain[1].end >= part.start
-        and _COORDINATED.fullmatch(reading.text[chain[1].end : mention.start])
-    ):
-        return f"with {chain[0].removeprefix('with ')}"
+    if chain is not None and chain[1].end >= part.start:
+        if _COORDINATED.fullmatch(reading.text[chain[1].end : mention.start]):
+            return f"with {chain[0].removeprefix('with ')}"
+        if chain[1].value == "fetus" and mention.start - chain[1].end <= 1:
+            return "mention"  # the fetal brain
     if CALLED.search(before):
         return "label"
-    finding = [
-        p for p in reading.pointers if p.start >= part.start and p.end <= part.end and p.key != "image" and not p.denied
-    ]
-    follows = any(0 <= p.start - mention.end <= 1 for p in finding)
-    if follows and not _NEAR.search(before):
+    near = _NEAR.search(before) is not None
+    finding = [p for p in reading.pointers if part.holds(p.start, p.end) and not p.denied and is_found(p.key)]
+    if not near and any(0 <= p.start - mention.end <= 1 for p in finding):
         return "place"
     earlier = any(p.end <= mention.start for p in finding)
-    told = chain is not None and chain[0] == "subject" and chain[1].start >= reading.span.start
-    if _SUBJECT_AFTER.match(after):
-        return "subject"
-    if not told and not earlier and _SUBJECT_BEFORE.search(before) and before.strip():
-        return "subject"
-    if earlier and _PLACED.search(before) and not _NEAR.search(before):
-        return "place"
-    subject = reading.carried
-    if (
-        not earlier
-        and subject.kind == "region"
-        and re.match(r"\s*(?:it|they|this|these)\b", before)
-        and _PLACED.search(before)
-        and not _NEAR.search(before)
+    if _SUBJECT_AFTER.match(reading.text, mention.end, part.end) or (
+        not earlier and _SUBJECT_BEFORE.search(before) and not _told(reading, part, mention)
     ):
+        return "subject"
+    goes_on = reading.carried.kind == "region" and _PRONOUN.match(before) is not None
+    if not near and _PLACED.search(before) and (earlier or goes_on):
         return "place"
-    return "mention"
+    if not near and _INSIDE.search(before):
+        return "inside"
+    return "topic" if _OPENS.fullmatch(before) else "mention"
+
+
+def _told(reading: Reading, part: Span, mention: Mention) -> bool:
+    """Say whether the clause has named before what the image is of."""
+    return any(
+        _SUBJECT_BEFORE.search(reading.text[part.start : earlier.start])
+        for earlier in reading.mentions
+        if earlier.kind == "organ" and part.start <= earlier.start < mention.start
+    )
 
 
 def _organ(reading: Reading, mention: Mention, role: str) -> Iterator[Said]:
@@ -207,6 +214,8 @@ def _organ(reading: Reading, mention: Mention, role: str) -> Iterator[Said]:
     start, end = mention.start, mention.end
     stance = reading.scope.stance(start, end)
     denied = reading.scope.denies(start, end)
+    if reading.text[start:end] in _PARTS and role not in ("subject", "label"):
+        return  # "the tumor occupies the head" is no skull
     if denied and not (role == "subject" and reading.scope.turns(start, end)):
         return
     subject = reading.subject(start, end) if role == "place" else Subject("image")

@@ -23,11 +23,11 @@ _UNUSABLE = frozenset({
     "pa", "ap", "radius", "radii", "lens", "lenses", "body", "leg", "arm", "calf", "tarsus", "image", "stroma",
     "debris", "mel", "nv", "bcc", "ak", "df", "vasc", "akiec", "bkl", "calc", "mucus", "tissue", "tissues", "t1",
     "blood", "fat", "unspecified", "unspecified structure", "foot", "feet", "hand", "hands", "face", "head", "neck",
-    "shoulder", "pathology", "tongues", "nose", "nasal",
+    "shoulder", "pathology", "tongues", "fingers", "nose", "nasal",
 })  # fmt: skip
-"""Spellings that are codes of a data set, or everyday words more often than anatomy; `_GUARDED` lets some in again."""
+"""Spellings that are codes of a data set, or everyday words more often than anatomy; `GUARDED` lets some in again."""
 
-_GUARDED = frozenset(
+GUARDED = frozenset(
     {"head", "neck", "face", "hand", "hands", "foot", "feet", "shoulder", "nose", "nasal", "leg", "arm"}
 )
 """Anatomy only where no `of` follows and nothing anatomical stands before it: femoral head, neck of the gallbladder."""
@@ -77,7 +77,7 @@ def mentions(text: str, found: list[Token]) -> list[Mention]:
             span = words[at : at + len(phrase)]
             if tuple(token.word for _, token in span) != phrase or (exact and not _loud(text, span[0][1], span[-1][1])):
                 continue
-            if phrase[0] in _GUARDED and len(phrase) == 1 and not _free(words, at, out):
+            if phrase[0] in GUARDED and len(phrase) == 1 and not _free(text, words, at, out):
                 continue
             out.append(Mention(kind, value, span[0][1].start, span[-1][1].end))
             step = len(phrase)
@@ -91,14 +91,15 @@ def _loud(text: str, first: Token, last: Token) -> bool:
     return sum(letter.isupper() for letter in text[first.start : last.end]) >= 2
 
 
-def _free(words: list[tuple[int, Token]], at: int, before: list[Mention]) -> bool:
+def _free(text: str, words: list[tuple[int, Token]], at: int, before: list[Mention]) -> bool:
     """Say whether `head`, `neck` and the like stand for themselves: not `femoral head`, not `neck of the femur`."""
     follows = [token.word for _, token in words[at + 1 : at + 2]]
     touching = bool(before) and at > 0 and before[-1].end == words[at - 1][1].end and before[-1].kind == "organ"
     other = at > 1 and [token.word for _, token in words[at - 2 : at]] in (["the", "other"], ["one", "other"])
     if follows and follows[0] in _HAND_SIDES and words[at][1].word == "hand":
         return False
-    return follows != ["of"] and not touching and not other
+    of = re.match(r"\s+of\s+(?!an?\s)", text[words[at][1].end :], re.IGNORECASE) is not None
+    return not of and not touching and not other
 
 
 @cache
@@ -123,7 +124,7 @@ def _spellings() -> Iterator[tuple[str, str, str, bool]]:
                 yield from _inflected(kind, term.id, word)
         for word, value in extra[kind].items():
             yield from _inflected(kind, value, word)
-    for word in sorted(_GUARDED):
+    for word in sorted(GUARDED):
         yield "organ", vocabulary("anatomy").find(word) or word, word, False
 
 

@@ -211,6 +211,9 @@ def count(item: Said, evidence: Evidence, *, partial: bool) -> Judged:
     value = int(item.numbers[0])
     expected = f"{truths[0]} in the row" if len(truths) == 1 else f"{' or '.join(map(str, truths))} in the row"
     holds = any(_agrees(value, item.bound, truth) for truth in truths)
+    kinds = {roi.label for roi in told}
+    loose = item.role in ("findings", "label:lesion") and len(kinds) > 1
+    holds = holds or (loose and any(value == sum(roi.label == kind for roi in told) for kind in kinds))
     if not holds and partial and value < max(truths):
         return UNKNOWN
     return judged(holds, "measured:count", expected)

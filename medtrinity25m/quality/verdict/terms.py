@@ -27,6 +27,15 @@ _BROAD = {"micro": ("histopathology", "microscopy"), "petct": ("pet", "ct"), "oc
 _OWN = frozenset({"blood", "bone_marrow", "lymph_node"})
 """Tissues that are an image's whole subject: a smear of blood shows no stomach."""
 
+_LOOSE = ("_mass", "_nodule", "_lesion", "_tumor")
+"""A lung mass may be what the row calls cancer."""
+
+_SEEN = ("topic", "with topic", "with subject", "inside")
+"""A structure that a clause is about, or in which something lies, is said to be seen; others may stand for anything."""
+
+_OTHER_SENSE = frozenset({"infiltration", "lung_cavity", "opacity", "hypertension", "consolidation", "hernia"})
+"""Findings whose word means something else in another organ: inflammatory infiltrate, portal hypertension."""
+
 CLOSE_UP = ("histopathology", "microscopy", "dermoscopy", "fundus", "endoscopy")
 """Modalities whose picture shows one part of the body and nothing beside it."""
 
@@ -66,6 +75,8 @@ def organ(item: Said, evidence: Evidence) -> Judged:
     if overlaps(value, known if is_general(value) or not own else own):
         return Judged("supported", column)
     expected = "the row is about: " + ", ".join(sorted(vocabulary("anatomy")[name].name for name in known))
+    if known & {"fetus", "fetal_head"} and item.role != "subject":
+        return UNKNOWN  # everything a child has
     if is_general(value) or item.stance in ("background", "hedged"):
         return UNKNOWN
     close_up = evidence.modality in CLOSE_UP
@@ -77,7 +88,7 @@ def organ(item: Said, evidence: Evidence) -> Judged:
     if item.role == "place":
         theirs = item.subject.key.startswith("disease:") and not compatible(item.subject.key[8:], evidence.called)
         return judged(False if far or not theirs else None, column, expected)
-    return judged(False if far else None, column, expected)
+    return judged(False if far and item.role in _SEEN else None, column, expected)
 
 
 def disease(item: Said, evidence: Evidence, *, named: bool) -> Judged:
@@ -106,6 +117,8 @@ def _excluded(item: Said, evidence: Evidence, *, named: bool) -> bool | None:
         is_general(organ) or overlaps(organ, organs) for organ in term.organs
     )
     far = elsewhere and all(far_apart(o, organs, close_up=evidence.modality in CLOSE_UP) for o in term.organs)
+    if elsewhere and value in _OTHER_SENSE:
+        return None
     if far or (evidence.disease == "none" and not called):
         return False
     if not called:
@@ -118,7 +131,8 @@ def _excluded(item: Said, evidence: Evidence, *, named: bool) -> bool | None:
         return False if below and elsewhere else None
     if item.role == "label":
         return False
-    if value in FOCAL:
+    loose = item.stance == "asserted" and not elsewhere and value.endswith(_LOOSE)
+    if value in FOCAL or loose:
         return None
     others = [vocabulary("disease")[label].kind for label in sorted(called) if label not in FOCAL]
     if term.kind == "disease" and ("disease" in others or (elsewhere and _foreign(term.organs, organs))):
@@ -171,6 +185,8 @@ def _denied(item: Said, evidence: Evidence) -> Judged:
         return UNKNOWN
     if item.others and not any(where in wholes(organ) for where in item.others for organ in _sick(evidence)):
         return UNKNOWN
+    if item.role.startswith("placed:") and not _there(item.role, evidence):
+        return UNKNOWN
     if item.role.startswith("sided:") and _elsewhere(item.role.removeprefix("sided:"), evidence):
         return UNKNOWN
     if implied(value, called) or (_composed(value, evidence)):
@@ -183,11 +199,23 @@ def _sick(evidence: Evidence) -> frozenset[str]:
     return frozenset(evidence.organs).union(*(vocabulary("disease")[label].organs for label in evidence.called))
 
 
+def _there(role: str, evidence: Evidence) -> bool:
+    """Say whether a region called a disease lies in the part of the image that is said to be free."""
+    _, level, side = role.split(":")
+    for index, roi in enumerate(evidence.rois):
+        across, down = evidence.bins(index) if evidence.width else (2, 2)
+        fits_side = not side or across in ((0, 1) if side == "left" else (3, 4))
+        fits_level = not level or down in ((0, 1) if level == "upper" else (3, 4))
+        if roi.label in vocabulary("disease") and fits_side and fits_level:
+            return True
+    return False
+
+
 def _elsewhere(side: str, evidence: Evidence) -> bool:
     """Say whether what the row is labeled with may be on the other side than the one that is said to be free."""
     sides = {patient_side(evidence, index) for index in range(len(evidence.rois))} if evidence.width else set()
     sides |= {evidence.laterality} if evidence.laterality else set()
-    return sides != {side}
+    return sides - {None} != {side}
 
 
 def _composed(value: str, evidence: Evidence) -> bool:
