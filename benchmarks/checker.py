@@ -5,7 +5,7 @@
     python benchmarks/checker.py --missed           # to the screen: every seed missed, every false alarm
 
 A thousand contradictions are seeded into the texts of each origin (`medtrinity25m.quality.seeding`), and the clean
-texts are checked too. The hand-written texts and the seeds were made without knowledge of the checker's rules.
+texts are checked too. No writer knew the rules; the blind texts are not printed by `--missed`, so that nobody mends rules for them.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ HEAD = """# The claims checker's own error rates
 Written by `python benchmarks/checker.py`. One true statement of a text is made false ("seeded"): a side flipped, an
 organ, a modality or a disease swapped, a size scaled by 1.5 to 5, a count changed, a negation put in or taken out; only
 where the row decides that the result is false. A seed counts as caught when the checker contradicts a statement in the
-sentence that was changed. The checker was developed with the hand-written texts at hand; those held out were written
-afterwards, and no rule was made from them: they say what to expect of new texts. Shares in percent, with 95 % intervals
-by Wilson's score.
+sentence that was changed. The checker's rules were mended after the texts of the first writer and of three more were
+measured, so on those it is better than elsewhere. The blind ones were written and measured after the last rule, by
+somebody who knew none: they say what to expect of new texts. Shares in percent, with 95 % intervals by Wilson's score.
 
 """
 
@@ -43,8 +43,9 @@ def main() -> None:
     chosen = parser.parse_args()
     texts = importlib.import_module("checker_texts")
     origins: dict[str, Sequence[Clean]] = {
-        "hand-written": [case for _, case in texts.hand_written()],
-        "hand-written, held out": [case for _, case in texts.held_out()],
+        "first writer": [case for _, case in texts.hand_written()],
+        "three more": texts.other_hands(),
+        "blind": texts.blind(),
         "measured describer": texts.measured(),
     }
     if chosen.release is not None:
@@ -53,7 +54,7 @@ def main() -> None:
     for origin, cases in origins.items():
         clean, seeded = clean_checks(cases), outcomes(cases, SEEDS)
         found[origin] = rates(clean, seeded, 0)
-        if chosen.missed:
+        if chosen.missed and origin != "blind":
             for one in seeded:
                 if not one.caught:
                     text = one.seeded.text[slice(*one.seeded.sentence)]

@@ -111,6 +111,11 @@ TRUE = [
     (NODULES, "Bilateral nodules. The right one lies in the patient's right lung, the other in the left lung."),
     (PNEUMONIA, "Frontal radiograph. Opacity in keeping with pneumonia. No effusion; cancer cannot be excluded."),
     (PNEUMONIA, "No evidence of pneumothorax. Pneumonia is likely. CT would show more. The heart is of normal size."),
+    (LIVER, "The spleen lies on the right of the image, the lesion on the left. Both kidneys are intact."),
+    (LIVER, "Hepatic mass, 40 x 32 mm. Biopsy specimen sent for histology. Ultrasound was normal 2 years ago."),
+    (LIVER, "Liver tumor; metastases are most common in this organ. Favors a primary tumor over an abscess."),
+    (NODULES, "Nodules in the upper left of the image and in the lower right, 40 and 60 pixels wide."),
+    (PNEUMONIA, "Effusion: none. Pneumothorax absent. Left chest: see separate report. Suggest oblique views."),
     (HEALTHY, "Normal chest X-ray. No pneumonia, no pleural effusion. Both lungs are clear."),
 ]  # fmt: skip
 

@@ -6,6 +6,7 @@ would; one of a drawn case of `cases.py`, and every measured text, with them.
 
 from __future__ import annotations
 
+import json
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -23,7 +24,7 @@ from medtrinity25m.roi.annotations import Locate
 from medtrinity25m.triplet import Annotation, Sample
 
 HERE = Path(__file__).parent
-HELD_OUT = "held_out.toml"
+OTHER_HANDS, BLIND = "other_hands.jsonl", "blind.jsonl"
 Row = dict[str, Any]
 
 
@@ -58,17 +59,29 @@ def _shipped(row: Row) -> Row:
 
 @cache
 def hand_written() -> tuple[tuple[str, Clean], ...]:
-    """Return (name of the row, text) of every hand-written text but the held-out ones, file after file."""
-    return _read([path for path in sorted(HERE.glob("*.toml")) if path.name not in ("rows.toml", HELD_OUT)])
+    """Return (name of the row, text) of every hand-written text of the made rows, file after file."""
+    return _read([path for path in sorted(HERE.glob("*.toml")) if path.name != "rows.toml"])
 
 
 @cache
-def held_out() -> tuple[tuple[str, Clean], ...]:
-    """Return the texts that no rule of the checker was written from: nobody may look at them who writes one.
+def other_hands() -> tuple[Clean, ...]:
+    """Return texts of three more writers, each about rows of their own; rules were mended after each was measured."""
+    return _lines(OTHER_HANDS)
 
-    They say what to expect on texts it has not met; the others are what it is developed with.
+
+@cache
+def blind() -> tuple[Clean, ...]:
+    """Return the texts of a last writer, measured once: nobody may look at them who writes a rule.
+
+    They say what to expect of texts the checker has not met; all others are what it is developed with.
     """
-    return _read([HERE / HELD_OUT])
+    return _lines(BLIND)
+
+
+def _lines(name: str) -> tuple[Clean, ...]:
+    """Return the texts of a file of JSON lines, `row` and `text` each; the rows have no pixels."""
+    lines = map(json.loads, (HERE / name).read_text(encoding="utf-8").splitlines())
+    return tuple(Clean(line["text"], line["row"], Evidence.of_row(line["row"])) for line in lines)
 
 
 def _read(files: list[Path]) -> tuple[tuple[str, Clean], ...]:
