@@ -5,7 +5,8 @@
     python benchmarks/checker.py --missed           # to the screen: every seed missed, every false alarm
 
 A thousand contradictions are seeded into the texts of each origin (`medtrinity25m.quality.seeding`), and the clean
-texts are checked too. No writer knew the rules; the blind texts are not printed by `--missed`, so that nobody mends rules for them.
+texts are checked too. No writer knew the rules; the blind texts are not printed by `--missed`, so that nobody mends
+rules for them.
 """
 
 from __future__ import annotations
